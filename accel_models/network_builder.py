@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accel_models.errors import WorkloadError
+from accel_models.errors import WorkloadError, unknown_name
 from accel_models.workload import INPUT, Layer, Network, Node, TensorShape, VectorKind, VectorOp
 
 
@@ -15,15 +15,20 @@ def make_divisible(value: float, divisor: int = 8) -> int:
 class NetworkBuilder:
     """Adds operations one after the other; each method returns the name of the tensor it makes.
 
-    Convolutions and pools use "same" padding (output = ceil(input / stride)) unless `padding` says how many elements
-    are added on each side.
+    An operation reads the tensor made last, or the one called `x`. Convolutions and pools use "same" padding
+    (output = ceil(input / stride)) unless `padding` says how many elements are added on each side.
 
     Parameters
     ----------
     name
         Name of the network.
     channels, height, width
-        Shape of its input.
+        Shape of its input, in elements; without `width` it is square.
+
+    Raises
+    ------
+    WorkloadError
+        Where a shape is impossible, a name is taken or a tensor unknown; the message names network and operation.
     """
 
     def __init__(self, name: str, channels: int = 3, height: int = 224, width: int | None = None) -> None:
@@ -32,6 +37,14 @@ class NetworkBuilder:
         self.nodes: list[Node] = []
         self.shapes: dict[str, TensorShape] = {INPUT: self.input}
         self.last = INPUT
+
+    @classmethod
+    def after(cls, name: str, source: str, shape: TensorShape) -> NetworkBuilder:
+        """Return a builder of a network's continuation: its first operation reads `source`, which is made elsewhere."""
+        builder = cls(name, shape.channels, shape.height, shape.width)
+        builder.shapes = {source: shape}
+        builder.last = source
+        return builder
 
     def build(self, source: str = "") -> Network:
         """Return the network as built so far; `source` says where its structure comes from."""
@@ -54,32 +67,46 @@ class NetworkBuilder:
     ) -> str:
         """Add a convolution (with its folded batch normalisation or bias), then its activation if one is named."""
         source = self._source(x)
-        shape = self.shapes[source]
-        if shape.channels % groups or out_channels % groups:
+        channels = self.shapes[source].channels
+        if groups < 1 or channels % groups or out_channels % groups:
             raise WorkloadError(
-                f"{self.name}: {name}: {shape.channels} -> {out_channels} channels do not divide into {groups} groups"
+                f"{self.name}: {name}: {channels} -> {out_channels} channels do not divide into {groups} groups"
             )
-        out = TensorShape(
-            out_channels,
-            _out_size(shape.height, kernel, stride, dilation, padding),
-            _out_size(shape.width, kernel, stride, dilation, padding),
-        )
+        out = self._window(name, source, out_channels, kernel, stride, dilation, padding)
         layer = Layer(
-            K=out_channels // groups, C=shape.channels // groups, G=groups, P=out.width, Q=out.height, R=kernel, S=kernel,
-            stride_w=stride, stride_h=stride, dilation_w=dilation, dilation_h=dilation,
-        )  # fmt: skip
+            K=out_channels // groups,
+            C=channels // groups,
+            P=out.width,
+            Q=out.height,
+            R=kernel,
+            S=kernel,
+            G=groups,
+            stride_w=stride,
+            stride_h=stride,
+            dilation_w=dilation,
+            dilation_h=dilation,
+        )
         extra = (2 * out_channels if batch_norm else 0) + (out_channels if bias else 0)
         made = self._add(Node(name, layer, (source,), out, extra))
         return self.activation(f"{name}.{activation}", made) if activation else made
 
+    def up_conv(self, name: str, out_channels: int, scale: int = 2, *, bias: bool = True, x: str | None = None) -> str:
+        """Add a transposed convolution whose windows do not overlap (kernel = stride = `scale`).
+
+        Every input pixel makes `scale` x `scale` output pixels, each with weights of its own: a 1x1 layer of
+        `out_channels` x `scale`² channels, whose outputs are written where they belong.
+        """
+        source = self._source(x)
+        shape = self.shapes[source]
+        copies = scale * scale
+        layer = Layer(K=out_channels * copies, C=shape.channels, P=shape.width, Q=shape.height)
+        packed = TensorShape(out_channels * copies, shape.height, shape.width)
+        made = self._add(Node(name, layer, (source,), packed, out_channels if bias else 0))
+        out = TensorShape(out_channels, shape.height * scale, shape.width * scale)
+        return self._add(Node(f"{name}.shuffle", VectorOp("shuffle", 0, 0, 0, fused=True), (made,), out))
+
     def linear(
-        self,
-        name: str,
-        out_features: int,
-        *,
-        bias: bool = True,
-        activation: str | None = None,
-        x: str | None = None,
+        self, name: str, out_features: int, *, bias: bool = True, activation: str | None = None, x: str | None = None
     ) -> str:
         """Add a fully connected layer over all elements of its input."""
         source = self._source(x)
@@ -93,14 +120,8 @@ class NetworkBuilder:
         shape = self.shapes[source]
         producer = self.nodes[-1] if self.nodes else None
         fused = producer is not None and producer.name == source and isinstance(producer.op, Layer)
-        return self._add(
-            Node(
-                name,
-                VectorOp("activation", shape.elements, shape.elements, shape.elements, fused),
-                (source,),
-                shape,
-            )
-        )
+        op = VectorOp("activation", shape.elements, shape.elements, shape.elements, fused)
+        return self._add(Node(name, op, (source,), shape))
 
     def add(self, name: str, left: str, right: str) -> str:
         """Add two tensors of one shape, element by element."""
@@ -111,19 +132,38 @@ class NetworkBuilder:
         return self._elementwise("multiply", name, left, right)
 
     def pool(
-        self, name: str, kernel: int, *, stride: int | None = None, padding: int | None = None, ceil_mode: bool = False,
+        self,
+        name: str,
+        kernel: int,
+        *,
+        stride: int | None = None,
+        padding: int | None = None,
+        ceil_mode: bool = False,
         x: str | None = None,
-    ) -> str:  # fmt: skip
-        """Add a maximum or average pool over `kernel` x `kernel` windows."""
+    ) -> str:
+        """Add a maximum or average pool over `kernel` x `kernel` windows, side by side unless `stride` is given."""
         source = self._source(x)
         shape = self.shapes[source]
         step = kernel if stride is None else stride
-        out = TensorShape(
-            shape.channels,
-            _out_size(shape.height, kernel, step, 1, padding, ceil_mode),
-            _out_size(shape.width, kernel, step, 1, padding, ceil_mode),
-        )
+        out = self._window(name, source, shape.channels, kernel, step, 1, padding, ceil_mode)
         op = VectorOp("pool", out.elements * kernel * kernel, shape.elements, out.elements)
+        return self._add(Node(name, op, (source,), out))
+
+    def adaptive_pool(self, name: str, size: int, x: str | None = None) -> str:
+        """Average to `size` x `size` pixels; nothing is added where the image has that size already.
+
+        Output i averages inputs floor(i n / size) to ceil((i + 1) n / size), as torch's `AdaptiveAvgPool2d` does.
+        """
+        source = self._source(x)
+        shape = self.shapes[source]
+        out = TensorShape(shape.channels, size, size)
+        if out == shape:
+            return source
+        rows, columns = (
+            sum(-(-(i + 1) * length // size) - i * length // size for i in range(size))
+            for length in (shape.height, shape.width)
+        )
+        op = VectorOp("pool", shape.channels * rows * columns, shape.elements, out.elements)
         return self._add(Node(name, op, (source,), out))
 
     def global_pool(self, name: str, x: str | None = None) -> str:
@@ -133,18 +173,22 @@ class NetworkBuilder:
         op = VectorOp("global_pool", shape.elements, shape.elements, shape.channels)
         return self._add(Node(name, op, (source,), TensorShape(shape.channels)))
 
-    def concat(self, name: str, *parts: str) -> str:
+    def concat(self, name: str, first: str, *others: str) -> str:
         """Join tensors of one image size along their channels (no arithmetic; the data is written where it belongs)."""
+        parts = tuple(self._source(part) for part in (first, *others))
         shapes = [self.shapes[part] for part in parts]
         if len({(shape.height, shape.width) for shape in shapes}) != 1:
             raise WorkloadError(f"{self.name}: {name}: cannot join images of different size: {shapes}")
         out = TensorShape(sum(shape.channels for shape in shapes), shapes[0].height, shapes[0].width)
-        return self._add(Node(name, VectorOp("concat", 0, 0, 0, fused=True), tuple(parts), out))
+        return self._add(Node(name, VectorOp("concat", 0, 0, 0, fused=True), parts, out))
 
     def crop(self, name: str, height: int, width: int, x: str | None = None) -> str:
         """Keep the centre of an image (no arithmetic, no traffic: the next reader skips the border)."""
         source = self._source(x)
-        out = TensorShape(self.shapes[source].channels, height, width)
+        shape = self.shapes[source]
+        if height > shape.height or width > shape.width:
+            raise WorkloadError(f"{self.name}: {name}: cannot crop {shape} to {height} x {width} elements")
+        out = TensorShape(shape.channels, height, width)
         return self._add(Node(name, VectorOp("concat", 0, 0, 0, fused=True), (source,), out))
 
     def squeeze_excite(self, name: str, squeezed: int, x: str | None = None) -> str:
@@ -153,60 +197,116 @@ class NetworkBuilder:
         channels = self.shapes[source].channels
         self.global_pool(f"{name}.pool", source)
         self.conv(f"{name}.reduce", squeezed, 1, batch_norm=False, bias=True, activation="relu")
-        gate = self.conv(
-            f"{name}.expand", channels, 1, batch_norm=False, bias=True, activation="hard_sigmoid"
-        )
+        gate = self.conv(f"{name}.expand", channels, 1, batch_norm=False, bias=True, activation="hard_sigmoid")
         return self.multiply(f"{name}.scale", source, gate)
 
     def mbconv(
-        self, name: str, out_channels: int, kernel: int, expand: float, *, stride: int = 1, squeeze_excite: bool = False,
-        activation: str = "relu6", x: str | None = None,
-    ) -> str:  # fmt: skip
+        self,
+        name: str,
+        out_channels: int,
+        kernel: int,
+        expand: float = 1.0,
+        *,
+        middle: int | None = None,
+        stride: int = 1,
+        squeeze_excite: bool = False,
+        activation: str | None = "relu6",
+        residual: bool = True,
+        x: str | None = None,
+    ) -> str:
         """Inverted bottleneck: 1x1 expand, depth-wise, squeeze-and-excite, 1x1 project, residual where shapes agree.
 
-        The expand layer is left out for an expand ratio of 1.
+        Parameters
+        ----------
+        name
+            Prefix of the names of its nodes.
+        out_channels, kernel, stride
+            Of the block as a whole.
+        expand
+            Middle channels per input channel, rounded to a multiple of 8.
+        middle
+            The number of middle channels itself, where a paper gives that instead of a ratio. As many as the input
+            has, and there is no expand layer.
+        squeeze_excite
+            Whether there is one, a quarter as wide as the middle (rounded to a multiple of 8).
+        activation
+            After the expand and the depth-wise layer; the project layer has none.
+        residual
+            False leaves the residual out even where shapes agree.
+        x
+            What it reads.
         """
         source = self._source(x)
         in_channels = self.shapes[source].channels
-        middle = make_divisible(round(in_channels * expand)) if expand != 1 else in_channels
-        if expand != 1:
+        if middle is None:
+            middle = in_channels if expand == 1 else make_divisible(round(in_channels * expand))
+        if middle != in_channels:
             self.conv(f"{name}.expand", middle, 1, activation=activation, x=source)
         self.conv(f"{name}.depthwise", middle, kernel, stride=stride, groups=middle, activation=activation)
         if squeeze_excite:
-            self.squeeze_excite(f"{name}.se", make_divisible(middle / 4))
+            self.squeeze_excite(f"{name}.se", make_divisible(middle // 4))
         made = self.conv(f"{name}.project", out_channels, 1)
-        if stride == 1 and in_channels == out_channels:
+        if residual and stride == 1 and in_channels == out_channels:
             made = self.add(f"{name}.add", source, made)
         return made
 
     def _elementwise(self, kind: VectorKind, name: str, left: str, right: str) -> str:
-        shape, other = self.shapes[left], self.shapes[right]
-        if other != shape and other != TensorShape(shape.channels):
+        shape, other = self.shapes[self._source(left)], self.shapes[self._source(right)]
+        per_channel = kind == "multiply" and other == TensorShape(shape.channels)
+        if other != shape and not per_channel:
             raise WorkloadError(f"{self.name}: {name}: cannot {kind} tensors of shape {shape} and {other}")
         op = VectorOp(kind, shape.elements, shape.elements + other.elements, shape.elements)
         return self._add(Node(name, op, (left, right), shape))
 
+    def _window(
+        self,
+        name: str,
+        source: str,
+        channels: int,
+        kernel: int,
+        stride: int,
+        dilation: int,
+        padding: int | None,
+        ceil_mode: bool = False,
+    ) -> TensorShape:
+        shape = self.shapes[source]
+        if min(kernel, stride, dilation) < 1 or (padding is not None and padding < 0):
+            raise WorkloadError(
+                f"{self.name}: {name}: kernel {kernel}, stride {stride} and dilation {dilation} must be at least 1, "
+                f"padding {padding} at least 0"
+            )
+        height, width = (
+            _out_size(size, dilation * (kernel - 1) + 1, stride, padding, ceil_mode)
+            for size in (shape.height, shape.width)
+        )
+        if min(height, width) < 1:
+            raise WorkloadError(
+                f"{self.name}: {name}: a window of {kernel} (dilation {dilation}) does not fit into "
+                f"{shape.height} x {shape.width} elements with padding {padding}"
+            )
+        return TensorShape(channels, height, width)
+
     def _source(self, x: str | None) -> str:
         source = self.last if x is None else x
         if source not in self.shapes:
-            raise WorkloadError(f"{self.name}: no tensor is called {source!r}")
+            raise WorkloadError(f"{self.name}: " + unknown_name("tensor", source, self.shapes))
         return source
 
     def _add(self, node: Node) -> str:
+        if node.name in self.shapes:
+            raise WorkloadError(f"{self.name}: two nodes are called {node.name!r}")
         self.nodes.append(node)
         self.shapes[node.name] = node.output
         self.last = node.name
         return node.name
 
 
-def _out_size(
-    size: int, kernel: int, stride: int, dilation: int, padding: int | None, ceil_mode: bool = False
-) -> int:
+def _out_size(size: int, window: int, stride: int, padding: int | None, ceil_mode: bool) -> int:
+    """Return how many windows fit; less than one where not even one does."""
     if padding is None:
         return -(-size // stride)
-    free = size + 2 * padding - dilation * (kernel - 1) - 1
-    if free < 0:
-        raise WorkloadError(
-            f"a window of {kernel} (dilation {dilation}) does not fit into {size} + 2 x {padding} elements"
-        )
-    return (-(-free // stride) if ceil_mode else free // stride) + 1
+    free = size + 2 * padding - window
+    if not ceil_mode:
+        return free // stride + 1
+    # as torch does: a last window that would start in the padding on the right is left out
+    return min(-(-free // stride), (size + padding - 1) // stride) + 1

@@ -80,7 +80,11 @@ class Space(ABC):
 
     def canonical(self, genomes: Genomes) -> Genomes:
         """Return `genomes` (n, knobs) with every gene that does not count set to 0. The input is not changed."""
-        return genomes.copy()
+        return np.where(self.active(genomes), genomes, 0)
+
+    def active(self, genomes: Genomes) -> NDArray[np.bool_]:
+        """Tell which genes of `genomes` (n, knobs) count, given the others. All do unless a subclass knows better."""
+        return np.ones(genomes.shape, dtype=np.bool_)
 
     def sample_genomes(self, rng: np.random.Generator, count: int) -> Genomes:
         """Draw `count` genomes, each knob uniform over its choices, shape (count, knobs), canonical."""
@@ -90,6 +94,11 @@ class Space(ABC):
         """Return what a genome chooses, knob by knob."""
         self.check(genome)
         return {knob.name: knob.choices[int(gene)] for knob, gene in zip(self.knobs, genome, strict=True)}
+
+    def active_values(self, genome: Genomes) -> dict[str, Any]:
+        """Return the choices of a genome that count."""
+        active = self.active(genome[None])[0]
+        return {name: value for (name, value), counts in zip(self.values(genome).items(), active, strict=True) if counts}
 
     def genome(self, values: Mapping[str, Any]) -> Genomes:
         """Return the canonical genome of named values; knobs that are not named take their first choice.

@@ -1,1 +1,1 @@
-"""TODO"""
+"""What a whole network costs on each kind of target."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""What people look at: tables, loop nests, figures."""

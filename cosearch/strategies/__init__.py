@@ -1,1 +1,27 @@
-"""TODO"""
+"""Who proposes the next candidates: one file per strategy, found through the entry points `cosearch.strategies`."""
+
+from __future__ import annotations
+
+from cosearch.plugins import load_plugin, plugin_names
+from cosearch.strategies._base import Problem, Strategy
+
+GROUP = "cosearch.strategies"
+
+
+def strategy_names() -> list[str]:
+    """Names of the strategies that are installed."""
+    return plugin_names(GROUP)
+
+
+def make_strategy(name: str, problem: Problem, seed: int) -> Strategy:
+    """Return a fresh strategy.
+
+    Raises
+    ------
+    UnknownNameError
+        For an unknown name, with the nearest one.
+    SearchError
+        If the strategy cannot take the problem.
+    """
+    strategy: Strategy = load_plugin(GROUP, "strategy", name)(problem, seed)
+    return strategy

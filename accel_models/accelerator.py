@@ -1,0 +1,261 @@
+"""An accelerator's description: processing elements, memory levels, how they connect, and what may vary in a search.
+
+A description is data: validated once, frozen, comparable. Levels are listed innermost first (next to the MACs), the
+outermost is DRAM. Every quantity carries its unit in its name. What the kernels see of it is made in `plan.py`.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from accel_models import technology
+from accel_models.workload import DATASPACES, DIMS
+
+if TYPE_CHECKING:
+    from accel_models.targets.cost import NetworkCost
+    from accel_models.workload import Network
+
+PositiveInt = Annotated[int, Field(gt=0, strict=True)]
+PositiveFloat = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
+Dataspace = Literal["weights", "inputs", "outputs"]
+Dim = Literal["N", "K", "C", "P", "Q", "R", "S", "G"]
+
+
+class Frozen(BaseModel):
+    """A validated value that never changes and knows no keys beside its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Precision(Frozen):
+    """Bits of one element of each dataspace, where a layer does not say otherwise."""
+
+    weights: PositiveInt = 8
+    inputs: PositiveInt = 8
+    outputs: PositiveInt = 8
+
+
+class Axis(Frozen):
+    """One side of a mesh of children: its length, and the loop dims that may be spread along it."""
+
+    size: PositiveInt = 1
+    dims: tuple[Dim, ...] = DIMS  # type: ignore[assignment]
+
+    @model_validator(mode="after")
+    def _each_dim_once(self) -> Self:
+        if len(set(self.dims)) != len(self.dims):
+            raise ValueError(f"dims {list(self.dims)} names a dim twice")
+        return self
+
+
+class Fanout(Frozen):
+    """The mesh of children (next level inward, or MACs) that each instance of a level feeds."""
+
+    x: Axis = Axis()
+    y: Axis = Axis()
+
+
+class AccessEnergy(Frozen):
+    """Energy of one access to one block, in pJ. Updates are writes of partial sums."""
+
+    read: NonNegativeFloat
+    write: NonNegativeFloat
+    update: NonNegativeFloat
+
+
+class MemoryLevel(Frozen):
+    """One level of the memory hierarchy; all numbers are per instance.
+
+    A quantity left out (energy, area) is estimated by `technology.py` from the component, its size, width and node.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    component: Literal["register_file", "sram", "dram"]
+    keeps: tuple[Dataspace, ...]
+    entries: PositiveInt | None = None
+    word_bits: PositiveInt = 16
+    block_words: PositiveInt = 1
+    read_bandwidth_words_per_cycle: PositiveFloat | None = None
+    write_bandwidth_words_per_cycle: PositiveFloat | None = None
+    shared_bandwidth_words_per_cycle: PositiveFloat | None = None
+    buffering: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1
+    reads_back_first_update: bool = False
+    access_energy_pj: AccessEnergy | None = None
+    area_um2: NonNegativeFloat | None = None
+    dram_type: Literal["ddr3", "lpddr4", "hbm2"] = "lpddr4"
+    fanout: Fanout = Fanout()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.keeps or len(set(self.keeps)) != len(self.keeps):
+            raise ValueError(f"keeps {list(self.keeps)} must name one or more of {list(DATASPACES)}, each once")
+        if (self.entries is None) != (self.component == "dram"):
+            raise ValueError(
+                "entries must be left out for dram (unlimited)" if self.entries else f"entries missing for {self.component}"
+            )
+        return self
+
+    @property
+    def size_bytes(self) -> float:
+        """Capacity of one instance in bytes (infinite for DRAM)."""
+        return float("inf") if self.entries is None else self.entries * self.word_bits / 8
+
+    def energy_pj(self, node_nm: float) -> AccessEnergy:
+        """Energy of one block access: as given, else estimated for the node."""
+        if self.access_energy_pj is not None:
+            return self.access_energy_pj
+        width_bits = self.word_bits * self.block_words
+        if self.component == "dram":
+            each = technology.dram_access_pj(width_bits, self.dram_type)
+            return AccessEnergy(read=each, write=each, update=each)
+        estimate = technology.register_file if self.component == "register_file" else technology.sram
+        memory = estimate(self.size_bytes, width_bits, node_nm)
+        return AccessEnergy(read=memory.read_pj, write=memory.write_pj, update=memory.write_pj)
+
+    def instance_area_um2(self, node_nm: float) -> float:
+        """Area of one instance: as given, else estimated for the node. DRAM lies outside the chip."""
+        if self.area_um2 is not None:
+            return self.area_um2
+        if self.component == "dram":
+            return 0.0
+        estimate = technology.register_file if self.component == "register_file" else technology.sram
+        return estimate(self.size_bytes, self.word_bits * self.block_words, node_nm).area_um2
+
+
+class Mac(Frozen):
+    """One multiply-accumulate unit. Left out, energy and area are estimated from the operand widths and the node."""
+
+    energy_pj: NonNegativeFloat | None = None
+    area_um2: NonNegativeFloat | None = None
+
+
+class VectorUnit(Frozen):
+    """The unit that pools, adds, multiplies and activates, one scalar operation per lane and cycle."""
+
+    lanes: PositiveInt = 16
+    energy_pj: NonNegativeFloat | None = None
+
+
+class SearchKnob(Frozen):
+    """One choice of a hardware space: every key of `sets` takes the chosen value.
+
+    `sets` holds dotted paths into the description, levels by name: ``global_buffer.entries``,
+    ``global_buffer.fanout.x.size``, ``precision.weights``, ``clock_mhz``.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    sets: Annotated[tuple[str, ...], Field(min_length=1)]
+    choices: tuple[Any, ...] | None = None
+    minimum: PositiveInt | None = None
+    maximum: PositiveInt | None = None
+    step: PositiveInt | None = None
+    unit: str = ""
+
+    @model_validator(mode="after")
+    def _one_way_to_say_it(self) -> Self:
+        span = (self.minimum, self.maximum, self.step)
+        if (self.choices is None) == (span == (None, None, None)):
+            raise ValueError("give either choices, or minimum, maximum and step")
+        if self.choices is None and (None in span or self.minimum > self.maximum):  # type: ignore[operator]
+            raise ValueError(f"minimum, maximum, step = {span} is no range")
+        if self.choices is not None and len(self.values()) < 1:
+            raise ValueError("choices is empty")
+        if len(set(self.values())) != len(self.values()):
+            raise ValueError("choices lists a value twice")
+        return self
+
+    def values(self) -> tuple[Any, ...]:
+        """Return the choices, lists as tuples."""
+        if self.choices is not None:
+            return tuple(tuple(choice) if isinstance(choice, list) else choice for choice in self.choices)
+        return tuple(range(self.minimum, self.maximum + 1, self.step))  # type: ignore[operator, arg-type]
+
+
+class Accelerator(Frozen):
+    """A spatial accelerator: an array of MACs under a hierarchy of memories, innermost level first.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        For any contradiction; :func:`accel_models.load_target` turns it into a message with file and line.
+    """
+
+    kind: Literal["accelerator"] = "accelerator"
+    name: Annotated[str, Field(min_length=1)]
+    summary: str = ""
+    sources: tuple[str, ...] = ()
+    clock_mhz: PositiveFloat
+    node_nm: Annotated[float, Field(ge=7, le=180, strict=True)]
+    precision: Precision | None = None
+    mac: Mac = Mac()
+    vector_unit: VectorUnit = VectorUnit()
+    levels: Annotated[tuple[MemoryLevel, ...], Field(min_length=1)]
+    search: tuple[SearchKnob, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [level.name for level in self.levels]
+        if len(set(names)) != len(names):
+            raise ValueError(f"levels: two levels share a name: {names}")
+        outer = self.levels[-1]
+        if outer.component != "dram" or len(outer.keeps) != len(DATASPACES):
+            raise ValueError(f"levels: the last (outermost) level, {outer.name!r}, must be dram and keep every dataspace")
+        if any(level.component == "dram" for level in self.levels[:-1]):
+            raise ValueError("levels: only the outermost level can be dram")
+        return self
+
+    @functools.cached_property
+    def instances(self) -> tuple[int, ...]:
+        """Number of instances of each level, innermost first."""
+        counts, above = [], 1
+        for level in reversed(self.levels):
+            counts.append(above)
+            above *= level.fanout.x.size * level.fanout.y.size
+        return tuple(reversed(counts))
+
+    @functools.cached_property
+    def macs_per_cycle(self) -> int:
+        """Number of MAC units."""
+        innermost = self.levels[0].fanout
+        return self.instances[0] * innermost.x.size * innermost.y.size
+
+    @property
+    def on_chip_bytes(self) -> float:
+        """Capacity of all on-chip memories together."""
+        return sum(
+            level.size_bytes * count
+            for level, count in zip(self.levels, self.instances, strict=True)
+            if level.component != "dram"
+        )
+
+    @functools.cached_property
+    def area_breakdown_mm2(self) -> dict[str, float]:
+        """Area of all instances of each level, of the MACs and of the vector unit."""
+        bits = self.precision or Precision(weights=16, inputs=16, outputs=16)
+        mac = self.mac.area_um2
+        if mac is None:
+            mac = technology.mac(bits.weights, bits.inputs, self.node_nm).area_um2
+        lane = technology.vector_lane(bits.outputs, self.node_nm).area_um2
+        parts = {
+            level.name: level.instance_area_um2(self.node_nm) * count * 1e-6
+            for level, count in zip(self.levels, self.instances, strict=True)
+            if level.component != "dram"
+        }
+        parts["mac"] = mac * self.macs_per_cycle * 1e-6
+        parts["vector_unit"] = lane * self.vector_unit.lanes * 1e-6
+        return parts
+
+    @property
+    def area_mm2(self) -> float:
+        """Area of memories, MACs and vector unit (no wiring, no control, no pads)."""
+        return sum(self.area_breakdown_mm2.values())
+
+    def evaluate(self, network: Network, **options: Any) -> NetworkCost:
+        """Return what one pass of `network` (batch 1) costs here; options as of `targets.asic.evaluate`."""
+        from accel_models.targets.asic import evaluate
+
+        return evaluate(network, self, **options)

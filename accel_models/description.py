@@ -1,0 +1,251 @@
+"""Description files: YAML in, a validated frozen object out, or every mistake at once with its file and line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from accel_models.errors import DescriptionError, UnknownNameError, unknown_name
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+
+    from accel_models.accelerator import Accelerator
+
+KINDS = ("accelerator",)
+"""Kinds of targets a description can describe."""
+
+
+def target_names() -> list[str]:
+    """Names of the descriptions that ship with the package."""
+    folder = resources.files("accel_models") / "descriptions"
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def load_target(name_or_path: str | Path) -> Accelerator:
+    """Return the target of a shipped name or of a description file.
+
+    Raises
+    ------
+    UnknownNameError
+        If it is neither; the message has the nearest shipped name.
+    DescriptionError
+        If the file is malformed: one line per mistake with file, line, key, value and what would be right.
+    """
+    text = str(name_or_path)
+    if Path(text).suffix in (".yaml", ".yml") or "/" in text or Path(text).is_file():
+        path = Path(text)
+        if not path.is_file():
+            raise UnknownNameError(f"no description file {text!r}; shipped targets: {', '.join(target_names())}")
+        return parse_target(path.read_bytes(), text)
+    if text not in target_names():
+        raise UnknownNameError(unknown_name("target", text, target_names()))
+    return _shipped(text)
+
+
+@cache
+def _shipped(name: str) -> Accelerator:
+    file = resources.files("accel_models") / "descriptions" / f"{name}.yaml"
+    return parse_target(file.read_bytes(), f"{name}.yaml")
+
+
+def parse_target(content: bytes | str, file: str) -> Accelerator:
+    """Return the target that a description says; `file` is its name in messages.
+
+    Raises
+    ------
+    DescriptionError
+        With one line per mistake.
+    """
+    from pydantic import ValidationError
+
+    from accel_models.accelerator import Accelerator
+
+    tree = read_yaml(content, file)
+    if not isinstance(tree, Mapping):
+        raise DescriptionError(f"{file}: a description is a mapping of keys to values, this is {_short(tree)}")
+    kind = tree.get("kind", KINDS[0])
+    if kind not in KINDS:
+        raise DescriptionError(f"{file}:{_line(tree, ('kind',))}: kind: {unknown_name('kind', str(kind), KINDS)}")
+    try:
+        target = Accelerator.model_validate(plain(tree))
+    except ValidationError as error:
+        raise DescriptionError("\n".join(_messages(error, tree, file, Accelerator))) from None
+    _check_search(target, tree, file)
+    return target
+
+
+def read_yaml(content: bytes | str, file: str) -> Any:
+    """Parse YAML 1.2, keeping the line of every key.
+
+    Raises
+    ------
+    DescriptionError
+        For broken syntax, a duplicate key, or bytes that are no text.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.constructor import DuplicateKeyError
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        return YAML(typ="rt").load(content.decode() if isinstance(content, bytes) else content)
+    except DuplicateKeyError as error:
+        mark = error.problem_mark
+        what = str(error.problem).split('"')[1:2] or [str(error.problem)]
+        where = f":{mark.line + 1}" if mark else ""
+        raise DescriptionError(f"{file}{where}: key {what[0]!r} stands twice in one mapping; keep one of them") from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f":{mark.line + 1}" if mark else ""
+        raise DescriptionError(f"{file}{where}: no valid YAML: {error.problem or error.context}") from None
+    except (YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise DescriptionError(f"{file}: no valid YAML: {str(error).splitlines()[0]}") from None
+
+
+def plain(tree: Any) -> Any:
+    """Return a parsed YAML tree as plain dicts, lists and scalars."""
+    if isinstance(tree, Mapping):
+        return {plain(key): plain(value) for key, value in tree.items()}
+    if isinstance(tree, Sequence) and not isinstance(tree, str):
+        return [plain(item) for item in tree]
+    for scalar in (bool, int, float, str):
+        if isinstance(tree, scalar):
+            return scalar(tree)
+    return tree
+
+
+@dataclass(frozen=True)
+class _Mistake:
+    line: int | None
+    key: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.text}" if self.key else self.text
+
+
+def _messages(error: ValidationError, tree: Any, file: str, model: type[BaseModel]) -> list[str]:
+    mistakes = []
+    for item in error.errors(include_url=False):
+        place = tuple(part for part in item["loc"] if not isinstance(part, str) or not part.startswith("function-"))
+        text = _explain(item, model, place)
+        mistakes.append(_Mistake(_line(tree, place), ".".join(_names(tree, place)), text))
+    mistakes.sort(key=lambda mistake: mistake.line or 0)
+    return [f"{file}:{mistake.line}: {mistake}" if mistake.line else f"{file}: {mistake}" for mistake in mistakes]
+
+
+def _explain(item: Any, model: type[BaseModel], place: tuple[Any, ...]) -> str:
+    value = item["input"]
+    kind, told = item["type"], item["msg"]
+    if kind == "extra_forbidden":
+        known = _keys_at(model, place[:-1])
+        near = difflib.get_close_matches(str(place[-1]), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+        return f"unknown key (value {_short(value)}); {hint}"
+    if kind == "missing":
+        return "is missing"
+    if kind == "value_error":
+        return told.removeprefix("Value error, ")
+    return f"{_short(value)} is wrong: {told[0].lower() + told[1:]}"
+
+
+def _keys_at(model: type[BaseModel], place: tuple[Any, ...]) -> list[str]:
+    """Keys that the model knows at a place of the tree."""
+    from pydantic import BaseModel
+
+    current: Any = model
+    for part in place:
+        if isinstance(part, int):
+            continue
+        annotation = current.model_fields[part].annotation
+        found = [annotation, *getattr(annotation, "__args__", ())]
+        models = [item for item in found if isinstance(item, type) and issubclass(item, BaseModel)]
+        if not models:
+            return []
+        current = models[0]
+    return sorted(current.model_fields)
+
+
+def _names(tree: Any, place: tuple[Any, ...]) -> list[str]:
+    """Keys on the way to a place; a list item with a name is called by it."""
+    names, node = [], tree
+    for part in place:
+        node = _child(node, part)
+        named = isinstance(part, int) and isinstance(node, Mapping) and isinstance(node.get("name"), str)
+        names.append(str(node["name"]) if named else str(part))
+    return names
+
+
+def _line(tree: Any, place: tuple[Any, ...]) -> int | None:
+    """1-based line of the deepest key on the way to a place that the file has."""
+    line, node = None, tree
+    for part in place:
+        marks = getattr(getattr(node, "lc", None), "data", None) or {}
+        if part not in marks:
+            break
+        line = marks[part][0] + 1
+        node = _child(node, part)
+    return line
+
+
+def _child(node: Any, part: Any) -> Any:
+    try:
+        return node[part]
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+def _short(value: Any) -> str:
+    text = repr(plain(value))
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _check_search(target: Accelerator, tree: Any, file: str) -> None:
+    """Refuse a search section that sets what does not exist or what would not be valid."""
+    mistakes = []
+    for place, knob in enumerate(target.search):
+        try:
+            for value in {0: knob.values()[0], 1: knob.values()[-1]}.values():
+                with_values(target, {path: value for path in knob.sets})
+        except DescriptionError as error:
+            mistakes.append(f"{file}:{_line(tree, ('search', place))}: search: {knob.name}: {error}")
+    if mistakes:
+        raise DescriptionError("\n".join(mistakes))
+
+
+def with_values(target: Accelerator, values: Mapping[str, Any]) -> Accelerator:
+    """Return the target with other values at dotted paths (levels by name), validated again, without its search section.
+
+    Parameters
+    ----------
+    values
+        Such as ``{"global_buffer.entries": 4096, "clock_mhz": 500}``.
+
+    Raises
+    ------
+    DescriptionError
+        If a path leads nowhere or the new description contradicts itself.
+    """
+    from pydantic import ValidationError
+
+    data = target.model_dump(exclude={"search"})
+    starts = data | {level["name"]: level for level in data["levels"]}
+    for path, value in values.items():
+        *way, last = path.split(".")
+        holder: Any = starts if way else data
+        for key in way:
+            holder = holder.get(key) if isinstance(holder, dict) else None
+        if not isinstance(holder, dict) or last not in holder:
+            raise DescriptionError(f"path {path!r} leads to no value; paths start with one of {', '.join(sorted(starts))}")
+        holder[last] = value
+    try:
+        return type(target).model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(_names(data, first["loc"]))
+        raise DescriptionError(f"{where}: {_explain(first, type(target), first['loc'])}") from None

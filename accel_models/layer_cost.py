@@ -1,0 +1,123 @@
+"""The full cost of one mapping: words, energy and cycles per level and dataspace, and their sums."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from accel_models.accelerator import Accelerator
+from accel_models.errors import MappingError
+from accel_models.loopnest import counts as kernels
+from accel_models.mapping import Mapping
+from accel_models.plan import make_plan
+from accel_models.workload import DATASPACES, DIMS, Layer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What one level does for one dataspace. Counts are elements per used instance; energy is that of all of them."""
+
+    level: str
+    dataspace: str
+    used_instances: int
+    tile: int
+    reads: int
+    fills: int
+    updates: int
+    energy_pj: float
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCost:
+    """What one layer costs under one mapping.
+
+    `energy_pj` is the sum of `mac_energy_pj` and the energies in `traffic`; `latency_cycles` is the largest of
+    `compute_cycles` and `level_cycles` (perfect overlap).
+    """
+
+    layer: Layer
+    mapping: Mapping
+    energy_pj: float
+    latency_cycles: float
+    compute_cycles: float
+    utilisation: float
+    mac_energy_pj: float
+    traffic: tuple[Traffic, ...]
+    level_cycles: tuple[tuple[str, float], ...]
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return the traffic as a table, one row per level and dataspace."""
+        import pandas as pd
+
+        return pd.DataFrame([{name: getattr(row, name) for name in Traffic.__slots__} for row in self.traffic])
+
+
+def layer_cost(layer: Layer, accelerator: Accelerator, mapping: Mapping) -> LayerCost:
+    """Return the cost of `layer` on `accelerator` under `mapping`.
+
+    Raises
+    ------
+    MappingError
+        If the mapping has other levels than the accelerator, does not multiply out to the layer, is wider than a
+        mesh, or needs more room than a level has: the message names the level, the need and the room.
+    """
+    names = [level.name for level in accelerator.levels]
+    given = [level.level for level in mapping.levels]
+    if given != names:
+        raise MappingError(f"mapping has levels {given}, {accelerator.name} has {names} (innermost first)")
+    plan, array = make_plan(layer, accelerator), mapping.to_array()
+    bounds = np.zeros((plan.levels, len(DIMS)), dtype=np.int64)
+    code, place, need = kernels.check(plan.layer, plan.machine, array, bounds)
+    if code != kernels.OK:
+        raise MappingError(_refusal(accelerator, layer, code, place, need))
+    counts = np.zeros((plan.levels, len(DATASPACES), kernels.COUNT_COLUMNS))
+    compute = kernels.count(plan.layer, plan.machine, array, bounds, np.ones(len(DIMS), dtype=np.int64), counts)
+    energy, latency = kernels.energy_and_cycles(
+        plan.machine, plan.mac_energy_pj, float(layer.macs), array, counts, compute
+    )
+    return LayerCost(
+        layer, mapping, energy, latency, compute, layer.macs / (accelerator.macs_per_cycle * latency),
+        layer.macs * plan.mac_energy_pj, _traffic(accelerator, array, counts), _level_cycles(plan.machine, names, counts, compute),
+    )  # fmt: skip
+
+
+def _traffic(accelerator: Accelerator, array: np.ndarray, counts: np.ndarray) -> tuple[Traffic, ...]:
+    used = np.cumprod(np.prod(array[::-1, 1:3, :], axis=(1, 2)))  # outermost first, fan-out of the level included
+    rows = []
+    for place, level in enumerate(accelerator.levels):
+        above = len(accelerator.levels) - 2 - place
+        instances = int(used[above]) if above >= 0 else 1
+        for name, row in zip(DATASPACES, counts[place], strict=True):
+            if name in level.keeps:
+                numbers = (int(row[i]) for i in (kernels.TILE, kernels.READS, kernels.FILLS, kernels.UPDATES))
+                rows.append(Traffic(level.name, name, instances, *numbers, float(row[kernels.ENERGY])))
+    return tuple(rows)
+
+
+def _level_cycles(
+    machine: np.ndarray, names: list[str], counts: np.ndarray, compute: float
+) -> tuple[tuple[str, float], ...]:
+    cycles = []
+    for name, row, level in zip(names, counts, machine, strict=True):
+        widths = level[kernels.WIDTH : kernels.WIDTH + len(DATASPACES)]
+        reads = float(row[:, kernels.READS] @ widths)
+        writes = float((row[:, kernels.FILLS] + row[:, kernels.UPDATES]) @ widths)
+        cycles.append((name, float(kernels.level_cycles(level, reads, writes, compute))))
+    return tuple(cycles)
+
+
+def _refusal(accelerator: Accelerator, layer: Layer, code: int, place: int, need: float) -> str:
+    if code == kernels.BAD_PRODUCT:
+        dim = DIMS[place]
+        return f"mapping: the factors of {dim} multiply to {need:.0f}, the layer has {dim} = {layer.dims[place]}"
+    level = accelerator.levels[place]
+    if code == kernels.TOO_LARGE:
+        room = np.floor((level.entries or 0) / level.buffering)
+        return f"mapping: level {level.name!r} must hold {need:.0f} words, it has room for {room:.0f}"
+    axis, side = ("X", level.fanout.x) if code == kernels.TOO_WIDE_X else ("Y", level.fanout.y)
+    return f"mapping: level {level.name!r} spreads over {need:.0f} children along {axis}, it has {side.size}"

@@ -1,0 +1,86 @@
+"""What an accuracy estimator promises.
+
+An estimator says how good networks are without running them. It gets the *values* of the knobs of a batch of networks
+and returns, per network, a top-1 accuracy, how far that is off on average, and whether the network lies outside what the
+estimator has seen. The rules:
+
+* **An estimate is never called measured.** Whoever shows one says "estimated top-1" and shows its error beside it: a
+  search maximises the estimator's error along with the accuracy.
+* **Pure.** ``estimate`` depends on its argument and on what was fixed when the estimator was made, on nothing else: no
+  random draw, no state that a call changes. The same network gets the same estimate alone and in a batch.
+* **What a network does not contain does not count.** Genes of blocks beyond a stage's depth change nothing.
+* **Errors.** Values that name no network of the space raise `cosearch.errors.CosearchError`. A network of the space that
+  lies outside the fitted range is not an error: it is estimated, flagged as extrapolated, and charged a larger error.
+* **The caller owns the arrays** that it hands in and gets back; an estimator changes none and keeps none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class AccuracyEstimate:
+    """Estimated accuracy of a batch of n networks.
+
+    Attributes
+    ----------
+    top1_percent : ndarray of float64, shape (n,)
+        Estimated ImageNet top-1 accuracy in percent, on the scale that the estimator states.
+    error_points : ndarray of float64, shape (n,)
+        Expected absolute error of each estimate against one measurement, in percentage points, as found on held-back
+        data of the same regime; larger where the estimate is extrapolated.
+    extrapolated : ndarray of bool, shape (n,)
+        True where the network lies outside the range of the data behind the estimate.
+    """
+
+    top1_percent: NDArray[np.float64]
+    error_points: NDArray[np.float64]
+    extrapolated: NDArray[np.bool_]
+
+
+@runtime_checkable
+class AccuracyEstimator(Protocol):
+    """Who says how good a network of one space is; the module's docstring has the rules.
+
+    Attributes
+    ----------
+    name : str
+        What the estimator is called on the command line and in a record.
+    space_name : str
+        Name of the network space that it knows, as `cosearch spaces list` prints it.
+    """
+
+    @property
+    def name(self) -> str:
+        """What the estimator is called."""
+        ...
+
+    @property
+    def space_name(self) -> str:
+        """Name of the network space that it knows."""
+        ...
+
+    def estimate(self, values: NDArray[np.integer]) -> AccuracyEstimate:
+        """Estimate the accuracy of n networks.
+
+        Parameters
+        ----------
+        values : ndarray of int, shape (n, knobs)
+            Knob values (not choice indices) in the order of the space's knobs.
+
+        Returns
+        -------
+        AccuracyEstimate
+            Three arrays of shape (n,).
+
+        Raises
+        ------
+        CosearchError
+            If ``values`` has another shape or type, or names no network of the space.
+        """
+        ...

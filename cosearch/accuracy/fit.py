@@ -1,0 +1,400 @@
+"""Fits the coefficients of `cosearch.accuracy.predictor` to measured sub-networks, and measures how far off they are.
+
+    python -m cosearch.accuracy.fit MEASURED.csv [MEASURED.csv ...] -o FILE.json
+
+The shipped file was written from two sets of measured OFA-MobileNetV3 w1.0 sub-networks (shared weights, full ImageNet
+validation set): 128, 160 and 192 px from MaximeGirard/memory-optimized-once-for-all (README: MIT) and 224 px from
+IntelLabs/DyNAS-T (Apache-2.0). One row per network: image_size, d1..d5, k1..k20, e1..e20, then `top1` (a fraction) or
+`top1_percent`; other columns are ignored. The same files give the same bytes.
+
+The fit is penalised least squares, solved by Levenberg-Marquardt: a row weighs 1 / variance of its set's held-back
+residuals, and scores are shrunk towards 0 with a strength chosen by cross-validation inside the rows at hand. Rows of the
+same network never lie on both sides of a split.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import pdist, squareform
+from scipy.stats import kendalltau
+
+from cosearch.accuracy import predictor as model
+from cosearch.accuracy.predictor import BLOCKS, BLOCKS_PER_STAGE, DEPTHS, EXPANDS, KERNELS, STAGES, Coefficients
+from cosearch.errors import CosearchError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+FitFunction = Callable[["Measurements"], "Fit"]
+
+COLUMNS = ("image_size", *(f"{kind}{i + 1}" for kind, n in (("d", 5), ("k", 20), ("e", 20)) for i in range(n)))
+MINIMUM_ROWS = 20
+FOLDS = 5
+SEED = 0
+RIDGES = (10.0, 100.0, 1000.0, 10000.0)
+NEAR_GENES = 8  # a set whose rows have their nearest neighbour within fewer genes (median) is the trace of searches
+
+_CENTRE_PERCENT = 75.0
+_PRIOR_SCALE_PX, _PRIOR_LOG_SCALE_SD = 50.0, 0.5
+_PRIOR_OFFSET_SD_POINTS = 0.1 / np.sqrt(2)  # of each set, so that two sets differ by 0 +- 0.1 points
+_PRIOR_RATE_SD = 5.0
+_FIRST_NOISE_POINTS = 0.3
+_MAXIMUM_STEPS = 100
+_PER_STAGE = len(DEPTHS) + BLOCKS_PER_STAGE * (len(KERNELS) + len(EXPANDS))
+_SCORES = STAGES * _PER_STAGE
+
+_WIDTHS, _STRIDES, _GATED = (24, 40, 80, 112, 160), (2, 2, 2, 1, 2), (False, True, False, True, True)
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Measured networks of one or more sets: values (n, 46), top-1 (n,) in percent, number of the row's set (n,)."""
+
+    values: Ints
+    top1_percent: Floats
+    set_index: Ints
+
+    def take(self, which: NDArray[np.bool_]) -> Measurements:
+        """The rows where ``which`` (n,) is true."""
+        return Measurements(self.values[which], self.top1_percent[which], self.set_index[which])
+
+
+def read_measurements(paths: Sequence[Path]) -> Measurements:
+    """Read files of measured networks, one set each; CosearchError names the file, line and column of a mistake."""
+    read = [_read_file(path) for path in paths]
+    index = np.repeat(np.arange(len(read)), [len(values) for values, _ in read])
+    return Measurements(np.concatenate([v for v, _ in read]), np.concatenate([top1 for _, top1 in read]), index)
+
+
+def _read_file(path: Path) -> tuple[Ints, Floats]:
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            header = next(csv.reader(stream), [])
+            target, unit = ("top1_percent", 1.0) if "top1_percent" in header else ("top1", 100.0)
+            missing = [name for name in (*COLUMNS, target) if name not in header]
+            if missing:
+                raise CosearchError(f"{path}: {len(missing)} columns are missing, the first is {missing[0]!r}; wanted: "
+                                    "image_size, d1..d5, k1..k20, e1..e20, and top1 (a fraction) or top1_percent")
+            wanted = [header.index(name) for name in (*COLUMNS, target)]
+            cells = [[row[column] for column in wanted] for row in csv.reader(stream)]
+        if len(cells) < MINIMUM_ROWS:
+            raise CosearchError(f"{path}: {len(cells)} rows; at least {MINIMUM_ROWS} measured networks are needed")
+        table = np.array(cells, dtype=float)
+    except (OSError, ValueError, IndexError, csv.Error) as error:
+        raise CosearchError(f"{path}: cannot be read as a table of numbers: {error}") from error
+    top1, values = table[:, -1] * unit, table[:, :-1].astype(np.int64)
+    wrong = ~((top1 > 0) & (top1 < 100)) | (values != table[:, :-1]).any(axis=1)
+    if wrong.any():
+        raise CosearchError(f"{path}, line {np.flatnonzero(wrong)[0] + 2}: {target} must lie between 0 and "
+                            f"{100 / unit:g}, and every knob must be a whole number")
+    if model.stage_options(values).max() >= model.STAGE_OPTIONS or values[:, 0].min() <= 0:
+        raise CosearchError(f"{path}, {model.first_mistake(values, 2, 'line')}")
+    return values, top1
+
+
+def _channels(value: Ints | Floats) -> Ints:
+    """`make_divisible(value, 8)` of the supernet."""
+    rounded = np.maximum(8, (value + 4) // 8 * 8)
+    return np.where(rounded < 0.9 * value, rounded + 8, rounded).astype(np.int64)
+
+
+def count_macs_and_params(values: Ints) -> tuple[Ints, Ints]:
+    """MACs and parameters of w1.0 sub-networks: convolutions, FC and squeeze-excite; 2 BN parameters per channel.
+
+    Parameters
+    ----------
+    values : ndarray of int, shape (n, 46)
+        Knob values in the order of `predictor.KNOBS`.
+
+    Returns
+    -------
+    macs, params : ndarray of int64, shape (n,)
+    """
+    side = -(-values[:, 0] // 2)
+    macs = side**2 * (27 * 16 + 9 * 16 + 16 * 16)  # stem; first block: depth-wise and project
+    params = np.full(len(values), (27 + 2) * 16 + (9 + 2) * 16 + (16 + 2) * 16)
+    c_in = 16
+    for stage, c_out in enumerate(_WIDTHS):
+        for block in range(BLOCKS_PER_STAGE):
+            side_in, side = side, -(-side // _STRIDES[stage]) if block == 0 else side
+            column = stage * BLOCKS_PER_STAGE + block
+            kernel, expand = values[:, model.KERNEL_COLUMNS][:, column], values[:, model.EXPAND_COLUMNS][:, column]
+            mid = _channels(c_in * expand)
+            squeezed = _channels(mid / 4) * _GATED[stage]
+            gate = 2 * mid * squeezed
+            active = values[:, model.DEPTH_COLUMNS][:, stage] > block
+            macs = macs + active * (side_in**2 * c_in * mid + side**2 * mid * (kernel**2 + c_out) + gate)
+            gate_params = gate + squeezed + mid * _GATED[stage]
+            params = params + active * (mid * (c_in + 2 + kernel**2 + 2 + c_out) + 2 * c_out + gate_params)
+            c_in = c_out
+    head = 960 * 1280 + 1280 * 1000
+    return macs + side**2 * 160 * 960 + head, params + (160 + 2) * 960 + head + 1000
+
+
+def macs_at_224(values: Ints) -> Ints:
+    """MACs (n,) of the same networks at 224 px: their size, whatever their resolution."""
+    return count_macs_and_params(np.column_stack([np.full(len(values), 224), values[:, 1:]]))[0]
+
+
+def random_folds(values: Ints, seed: int) -> Ints:
+    """Fold 0..`FOLDS`-1 of every row (n,), drawn at random; a network, at whatever resolutions, is in one fold."""
+    networks = np.unique(model.stage_options(values), axis=0, return_inverse=True)[1].ravel()
+    return np.random.default_rng(seed).permutation(networks.max() + 1)[networks] % FOLDS
+
+
+def neighbourhood_folds(values: Ints, seed: int) -> Ints:
+    """Folds (n,) that hold back whole neighbourhoods of a search's trace; random ones for a set that is no trace.
+
+    Distance is the number of genes (depths, and kernels and expand ratios of active blocks) that differ; neighbourhoods
+    are 2 `FOLDS` clusters by average linkage.
+    """
+    genes = values[:, 1:].copy()
+    active = np.arange(BLOCKS_PER_STAGE) < values[:, model.DEPTH_COLUMNS][:, :, None]
+    genes[:, STAGES:] *= np.tile(active.reshape(len(values), BLOCKS), (1, 2))
+    distances = pdist(genes, "hamming") * genes.shape[1]
+    square = squareform(distances)
+    np.fill_diagonal(square, np.inf)
+    if np.median(square.min(axis=1)) >= NEAR_GENES:
+        return random_folds(values, seed)
+    return np.asarray(fcluster(linkage(distances, "average"), 2 * FOLDS, "maxclust"), dtype=np.int64)
+
+
+def design_matrix(values: Ints) -> Floats:
+    """One column per score: stage by stage 3 depths, then 3 kernels and 3 expand ratios of its 4 blocks: (n, 135)."""
+    columns = []
+    for stage in range(STAGES):
+        depth = values[:, model.DEPTH_COLUMNS][:, stage]
+        columns += [depth == choice for choice in DEPTHS]
+        for block in range(BLOCKS_PER_STAGE):
+            for part, choices in ((model.KERNEL_COLUMNS, KERNELS), (model.EXPAND_COLUMNS, EXPANDS)):
+                genes = values[:, part][:, stage * BLOCKS_PER_STAGE + block]
+                columns += [(genes == choice) & (depth > block) for choice in choices]
+    return np.array(columns, dtype=float).T
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a fit found.
+
+    Attributes
+    ----------
+    coefficients : Coefficients
+        On a scale between the sets'.
+    offset_points, offset_covariance : ndarray, shape (sets,) and (sets, sets)
+        How much each set reads above that scale, and how well that is known.
+    noise_points : ndarray, shape (sets,)
+        Root mean square of the held-back residuals, which the weights come from.
+    ridge : float
+        The chosen shrinkage of the scores.
+    """
+
+    coefficients: Coefficients
+    offset_points: Floats
+    offset_covariance: Floats
+    noise_points: Floats
+    ridge: float
+
+    def on_scale_of(self, set_index: int) -> Coefficients:
+        """Coefficients whose estimates are on the scale of one set."""
+        return replace(self.coefficients, base_percent=self.coefficients.base_percent + self.offset_points[set_index])
+
+
+def estimate(coefficients: Coefficients, values: Ints) -> Floats:
+    """Top-1 (n,) in percent of networks of knob values (n, 46)."""
+    return coefficients.top1_percent(coefficients.score(values), values[:, 0].astype(float))
+
+
+def _saturate(x: Floats, rate: Floats) -> tuple[Floats, Floats, Floats]:
+    """`predictor.saturate`, and its derivatives by x and by the rate."""
+    rate = np.where(np.abs(rate) < 1e-4, 1e-4, rate)
+    slope = np.exp(np.clip(-rate * x, -50, 50))
+    value = (1 - slope) / rate
+    return value, slope, (x * slope - value) / rate
+
+
+def _model(theta: Floats, scored: Floats, resolution_px: Floats, sets: Floats) -> tuple[Floats, Floats]:
+    """Top-1 (n,) minus `_CENTRE_PERCENT` and its derivatives (n, parameters).
+
+    Parameters: base, rise, log scale, one offset per set, `_SCORES` scores, `STAGES` rates, the last rate.
+    """
+    offset, score, stage_rate, rate = np.split(theta[3:], np.cumsum([sets.shape[1], _SCORES, STAGES]))
+    distance = (resolution_px - model.REFERENCE_RESOLUTION_PX) / np.exp(theta[2])
+    decay = np.exp(-distance)
+    stage, by_additive, by_stage_rate = _saturate((scored * score).reshape(-1, STAGES, _PER_STAGE).sum(2), stage_rate)
+    points, by_stage, by_rate = _saturate(stage.sum(axis=1), rate)
+    by_score = scored * np.repeat(by_stage[:, None] * by_additive, _PER_STAGE, axis=1)
+    resolution = [np.ones_like(decay), 1 - decay, -theta[1] * decay * distance]
+    slopes = np.column_stack([*resolution, sets, by_score, by_stage[:, None] * by_stage_rate, by_rate])
+    return theta[0] + theta[1] * (1 - decay) + sets @ offset + points, slopes
+
+
+def fit_rows(rows: Measurements, ridge: float, noise_points: Floats) -> Fit:
+    """Fit to all rows; ``ridge`` shrinks the scores, ``noise_points`` (sets,) is the standard error of a row."""
+    n_sets, resolutions = len(noise_points), len(np.unique(rows.values[:, 0]))
+    weight = noise_points[rows.set_index] ** -2.0
+    matrix = design_matrix(rows.values)
+    mean = weight @ matrix / weight.sum()
+    sets = (rows.set_index[:, None] == np.arange(n_sets)).astype(float)
+    data = (matrix - mean, rows.values[:, 0].astype(float), sets)
+    target = rows.top1_percent - _CENTRE_PERCENT
+
+    prior = np.zeros(3 + n_sets + _SCORES + STAGES + 1)
+    prior[2] = np.log(_PRIOR_SCALE_PX)
+    spread = [1e3, 1e3, _PRIOR_LOG_SCALE_SD, *[_PRIOR_OFFSET_SD_POINTS] * n_sets, *[ridge**-0.5] * _SCORES]
+    penalty = np.array(spread + [_PRIOR_RATE_SD] * (STAGES + 1)) ** -2.0
+    free = np.ones(len(prior), dtype=bool)
+    free[1:3] = resolutions > 1, resolutions > 2  # a curve needs two points, its bend a third
+    theta = prior.copy()
+    theta[0], theta[-STAGES - 1 :] = target.mean(), 0.1
+
+    def loss(at: Floats) -> tuple[float, Floats, Floats]:
+        value, slopes = _model(at, *data)
+        return float(weight @ (target - value) ** 2 + penalty @ (at - prior) ** 2), target - value, slopes[:, free]
+
+    damping, (now, residual, slopes) = 1e-3, loss(theta)
+    for _ in range(_MAXIMUM_STEPS):
+        normal = (slopes * weight[:, None]).T @ slopes + np.diag(penalty[free])
+        gradient = slopes.T @ (weight * residual) - (penalty * (theta - prior))[free]
+        before = now
+        while damping < 1e9:
+            trial = theta.copy()
+            trial[free] += np.linalg.solve(normal + damping * np.diag(np.diag(normal)), gradient)
+            after = loss(trial)
+            if after[0] <= before:
+                theta, (now, residual, slopes) = trial, after
+                break
+            damping *= 4
+        damping = max(damping / 4, 1e-9)
+        if before - now <= 1e-10 * before:
+            break
+    offsets = slice(int(free[:3].sum()), int(free[:3].sum()) + n_sets)
+    covariance = np.linalg.inv(normal)[offsets, offsets]
+    return Fit(_coefficients(theta, mean, n_sets), theta[3 : 3 + n_sets], covariance, noise_points, ridge)
+
+
+def _coefficients(theta: Floats, mean: Floats, n_sets: int) -> Coefficients:
+    """The parameters by name; what centring subtracts from a stage goes into its depth scores."""
+    scores = theta[3 + n_sets : 3 + n_sets + _SCORES].reshape(STAGES, _PER_STAGE)
+    depth, blocks = np.split(scores, [len(DEPTHS)], axis=1)
+    depth = depth - (scores * mean.reshape(scores.shape)).sum(axis=1, keepdims=True)
+    kernel, expand = np.split(blocks.reshape(BLOCKS, -1), [len(KERNELS)], axis=1)
+    base, scale = _CENTRE_PERCENT + float(theta[0]), float(np.exp(theta[2]))
+    return Coefficients(base, float(theta[1]), scale, depth, kernel, expand, theta[-STAGES - 1 : -1], float(theta[-1]))
+
+
+def fit_by_cross_validation(rows: Measurements, seed: int = SEED) -> Fit:
+    """Fit with noise and ridge chosen inside ``rows``: first each set's held-back residuals, then the best of `RIDGES`."""
+    folds = random_folds(rows.values, seed)
+    noise = np.full(rows.set_index.max() + 1, _FIRST_NOISE_POINTS)
+
+    def residuals(ridge: float, noise: Floats) -> Floats:
+        return rows.top1_percent - held_back(rows, folds, lambda inside: fit_rows(inside, ridge, noise))
+
+    first = residuals(RIDGES[1], noise)
+    present = np.unique(rows.set_index)
+    noise[present] = [np.sqrt((first[rows.set_index == s] ** 2).mean()) for s in present]
+    losses = [((residuals(ridge, noise) / noise[rows.set_index]) ** 2).sum() for ridge in RIDGES]
+    return fit_rows(rows, RIDGES[int(np.argmin(losses))], noise)
+
+
+def left_out(rows: Measurements, inside: NDArray[np.bool_], fit: FitFunction) -> Floats:
+    """Top-1 in percent of the rows ``inside`` by a fit to the others, each row on its own set's scale."""
+    fitted = fit(rows.take(~inside))
+    return estimate(fitted.coefficients, rows.values[inside]) + fitted.offset_points[rows.set_index[inside]]
+
+
+def held_back(rows: Measurements, folds: Ints, fit: FitFunction) -> Floats:
+    """Top-1 (n,) in percent of every row by a fit to the other folds' rows, each row on its own set's scale."""
+    estimates = np.empty(len(folds))
+    for fold in np.unique(folds):
+        estimates[folds == fold] = left_out(rows, folds == fold, fit)
+    return estimates
+
+
+def leave_resolutions_out(rows: Measurements, fit: FitFunction) -> list[dict[str, float]]:
+    """Bias (estimate minus measured) and mean absolute error of each resolution when it is left out, in points."""
+    found = []
+    for resolution in np.unique(rows.values[:, 0]):
+        inside = rows.values[:, 0] == resolution
+        off = left_out(rows, inside, fit) - rows.top1_percent[inside]
+        found.append({"resolution_px": int(resolution), "rows": len(off), "bias_points": off.mean(),
+                      "mae_points": np.abs(off).mean()})
+    return found
+
+
+def _leave_sizes_out(rows: Measurements, error: Floats, fit: FitFunction) -> dict[str, Any]:
+    """What it adds to the held-back ``error`` (n,) to leave out each resolution's smallest and largest tenth."""
+    size, resolutions = np.log(macs_at_224(rows.values)), np.unique(rows.values[:, 0])
+    which = np.searchsorted(resolutions, rows.values[:, 0])
+    low, high = np.array([np.quantile(size[which == i], [0.1, 0.9]) for i in range(len(resolutions))]).T[:, which]
+    outside = np.maximum(low - size, size - high)
+    inside = outside > 0
+    added = np.zeros(len(size))
+    added[inside] = np.abs(left_out(rows, inside, fit) - rows.top1_percent[inside]) - error[inside]
+    ends = [[added[(which == i) & end].mean() for end in (size < low, size > high)] for i in range(len(resolutions))]
+    return {"added_mae_points": ends, "median_log_distance": float(np.median(outside[inside]))}
+
+
+def _size_table() -> dict[str, Any]:
+    """MACs at 224 px as a sum: what a (kernel, expand) pair adds in each block, and what every network has."""
+    smallest = np.array([[224, *[2] * STAGES, *[3] * (2 * BLOCKS)]])
+    block_macs = np.zeros((BLOCKS, len(KERNELS), len(EXPANDS)), dtype=np.int64)
+    for block, k, e in np.ndindex(*block_macs.shape):
+        stage, place = divmod(block, BLOCKS_PER_STAGE)
+        pair = np.repeat(smallest, 2, axis=0)  # without and with the block; the first two are always there
+        pair[:, 1 + stage] = np.maximum(2, [place, place + 1])
+        pair[1, model.KERNEL_COLUMNS.start + block] = KERNELS[k]
+        pair[1, model.EXPAND_COLUMNS.start + block] = EXPANDS[e]
+        block_macs[block, k, e] = np.diff(macs_at_224(pair))[0]
+    return {"fixed_macs": int(macs_at_224(smallest)[0]), "block_macs": block_macs}
+
+
+def _error_model(rows: Measurements, by_resolution: list[dict[str, float]], left: list[dict[str, float]],
+                 sizes: dict[str, Any]) -> dict[str, Any]:
+    """Fields of `predictor.ErrorModel`."""
+    known = np.array([part["resolution_px"] for part in by_resolution], dtype=float)
+    size = [macs_at_224(rows.values[rows.values[:, 0] == resolution]) for resolution in known]
+    bias = np.abs([part["bias_points"] for part in left])
+    return {
+        "resolutions_px": known,
+        "error_points": [max(part["mae_points"], part["neighbourhood_mae_points"]) for part in by_resolution],
+        "smallest_macs": [int(s.min()) for s in size],
+        "largest_macs": [int(s.max()) for s in size],
+        "between_points": bias[1:-1].max(),
+        "beyond_points_per_px": (bias[[0, -1]] / np.diff(known)[[0, -1]]).max(),
+        "size_points": max(0.0, np.max(sizes["added_mae_points"])),
+        "size_log_distance": sizes["median_log_distance"],
+    }
+
+
+def fit_file(paths: Sequence[Path], seed: int = SEED) -> dict[str, Any]:
+    """Fit to files of measured networks (see `read_measurements`): the contents of the coefficient file."""
+    rows = read_measurements(paths)
+    if len(np.unique(rows.values[:, 0])) < 3:
+        raise CosearchError(f"{', '.join(map(str, paths))}: an estimator of the space needs three resolutions or more")
+    final = fit_by_cross_validation(rows, seed)
+    reference = int(np.argmin(final.noise_points))
+    near = np.empty(len(rows.values), dtype=np.int64)
+    for i in range(len(paths)):
+        near[rows.set_index == i] = neighbourhood_folds(rows.values[rows.set_index == i], seed)
+    estimates = held_back(rows, random_folds(rows.values, seed), fit_by_cross_validation)
+    ...
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command in the module's docstring; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m cosearch.accuracy.fit", description=__doc__.split("\n")[0])
+    parser.add_argument("measured", type=Path, nargs="+", help="files of measured networks, one per set")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="JSON file to write")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the folds (default: %(default)s)")

@@ -1,0 +1,194 @@
+"""The record of a run on disk: one SQLite file, one row per evaluated pair, one transaction per generation.
+
+Tables
+------
+``run``        key, value: what was asked (JSON), versions.
+``knobs``      position, name, unit, choices (JSON): what the numbers of a genome mean.
+``pairs``      id, generation, genome (JSON list), feasible, violation, reason, extrapolated, and the metrics.
+``reference``  name, note and metrics of known networks on the unmodified target, for comparison.
+
+Nothing in it depends on the clock, the machine or the number of workers: the same search writes the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cosearch.errors import RunError
+from cosearch.objective import METRICS
+from cosearch.space import Knob
+
+SCHEMA_VERSION = 1
+FILE_NAME = "archive.sqlite"
+
+_METRIC_COLUMNS = ", ".join(f"{name} REAL" for name in METRICS)
+_SCHEMA = f"""
+CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE knobs (position INTEGER PRIMARY KEY, name TEXT NOT NULL, unit TEXT NOT NULL, choices TEXT NOT NULL);
+CREATE TABLE pairs (
+    id INTEGER PRIMARY KEY, generation INTEGER NOT NULL, genome TEXT NOT NULL UNIQUE, feasible INTEGER NOT NULL,
+    violation REAL NOT NULL, extrapolated INTEGER NOT NULL, reason TEXT NOT NULL, {_METRIC_COLUMNS}
+);
+CREATE TABLE reference (name TEXT PRIMARY KEY, note TEXT NOT NULL, {_METRIC_COLUMNS}) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One evaluated (network, hardware) pair.
+
+    `violation` is the sum of relative excesses over the limits (infinite where the hardware cannot run the network);
+    `metrics` holds the figures of :data:`cosearch.objective.METRICS`, NaN where there is none.
+    """
+
+    id: int
+    generation: int
+    genome: tuple[int, ...]
+    feasible: bool
+    violation: float
+    extrapolated: bool
+    reason: str
+    metrics: Mapping[str, float]
+
+
+class Archive:
+    """Reads and writes one run's record.
+
+    Parameters
+    ----------
+    path
+        The SQLite file; None keeps the record in memory.
+    create
+        True to make a new one.
+
+    Raises
+    ------
+    RunError
+        If there is none to read, one is in the way of a new one, or the file is damaged.
+    """
+
+    def __init__(self, path: Path | None, *, create: bool = False) -> None:
+        if path is not None and create and path.exists():
+            raise RunError(f"{path.parent} already holds a run; choose another folder (--out) or remove it first")
+        if path is not None and not create and not path.is_file():
+            raise RunError(f"{path.parent} holds no run: there is no {path.name}")
+        self.path = path
+        try:
+            if path is not None and create:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(":memory:" if path is None else path, isolation_level=None)
+            if create or path is None:
+                self._db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+                self.set("schema_version", SCHEMA_VERSION)
+            self._check_version()
+        except (sqlite3.Error, OSError) as error:
+            raise RunError(f"{path}: cannot be used as an archive ({error})") from None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def set(self, key: str, value: Any) -> None:
+        """Store a JSON value under a key of the `run` table."""
+        self._db.execute("INSERT OR REPLACE INTO run VALUES (?, ?)", (key, json.dumps(value, sort_keys=True)))
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a value of the `run` table."""
+        row = self._read("SELECT value FROM run WHERE key = ?", (key,)).fetchone()
+        return default if row is None else json.loads(row[0])
+
+    def write_knobs(self, knobs: Sequence[Knob]) -> None:
+        """Store what genes mean."""
+        rows = [(place, knob.name, knob.unit, json.dumps(knob.choices)) for place, knob in enumerate(knobs)]
+        self._write("INSERT INTO knobs VALUES (?, ?, ?, ?)", rows)
+
+    def knobs(self) -> list[Knob]:
+        """Return the knobs, in the order of the genes."""
+        rows = self._read("SELECT name, unit, choices FROM knobs ORDER BY position")
+        return [Knob(name, tuple(_hashable(choice) for choice in json.loads(text)), unit) for name, unit, text in rows]
+
+    def write_references(self, rows: Iterable[tuple[str, str, Mapping[str, float]]]) -> None:
+        """Store (name, note, metrics) of known networks on the unmodified target."""
+        marks = ", ".join("?" * (2 + len(METRICS)))
+        values = [(name, note, *_figures(metrics)) for name, note, metrics in rows]
+        self._write(f"INSERT INTO reference VALUES ({marks})", values)
+
+    def references(self) -> list[tuple[str, str, dict[str, float]]]:
+        """Return (name, note, metrics) of the references."""
+        rows = self._read(f"SELECT name, note, {', '.join(METRICS)} FROM reference ORDER BY name")
+        return [(name, note, _metrics(figures)) for name, note, *figures in rows]
+
+    def append(self, pairs: Sequence[Pair]) -> None:
+        """Store the pairs of one generation, all or none."""
+        marks = ", ".join("?" * (7 + len(METRICS)))
+        rows = [
+            (pair.id, pair.generation, json.dumps(pair.genome, separators=(",", ":")), int(pair.feasible), pair.violation,
+             int(pair.extrapolated), pair.reason, *_figures(pair.metrics))
+            for pair in pairs
+        ]  # fmt: skip
+        self._write(f"INSERT INTO pairs VALUES ({marks})", rows)
+
+    def pairs(self, where: str = "", values: tuple[Any, ...] = ()) -> list[Pair]:
+        """Return the stored pairs in order of evaluation, those that an SQL condition selects."""
+        query = f"SELECT id, generation, genome, feasible, violation, extrapolated, reason, {', '.join(METRICS)} FROM pairs"
+        rows = self._read(f"{query} {'WHERE ' + where if where else ''} ORDER BY id", values)
+        return [
+            Pair(key, generation, tuple(json.loads(genome)), bool(feasible), violation, bool(outside), reason, _metrics(rest))
+            for key, generation, genome, feasible, violation, outside, reason, *rest in rows
+        ]
+
+    def pair(self, key: int) -> Pair:
+        """Return one pair by its id.
+
+        Raises
+        ------
+        RunError
+            If there is none.
+        """
+        found = self.pairs("id = ?", (key,))
+        if not found:
+            last = self._read("SELECT MAX(id) FROM pairs").fetchone()[0]
+            raise RunError(f"no pair {key} in this run; ids go from 1 to {last or 0}")
+        return found[0]
+
+    def _write(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._db.executemany(statement, rows)
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise RunError(f"{self.path}: cannot be written ({error})") from None
+
+    def _read(self, query: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        try:
+            return self._db.execute(query, values)
+        except sqlite3.Error as error:
+            raise RunError(f"{self.path}: cannot be read ({error})") from None
+
+    def _check_version(self) -> None:
+        version = self.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise RunError(f"{self.path}: archive of version {version}, this program reads version {SCHEMA_VERSION}")
+
+
+def _figures(metrics: Mapping[str, float]) -> list[float | None]:
+    values = [float(metrics.get(name, math.nan)) for name in METRICS]
+    return [None if math.isnan(value) else value for value in values]
+
+
+def _metrics(figures: Sequence[float | None]) -> dict[str, float]:
+    return {name: math.nan if value is None else value for name, value in zip(METRICS, figures, strict=True)}
+
+
+def _hashable(choice: Any) -> Any:
+    return tuple(choice) if isinstance(choice, list) else choice

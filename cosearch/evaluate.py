@@ -1,0 +1,134 @@
+"""One evaluation: a pure function of (specification, genome), in this process or in others.
+
+The unit of work is a batch of genomes. Batches merge in the order they were asked for, so that results do not depend on
+how many processes computed them.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from accel_models.accelerator import Accelerator
+from accel_models.errors import DescriptionError, MappingError
+from accel_models.mapper.base import Found
+from accel_models.targets import asic
+from accel_models.workload import Layer
+from cosearch.space import Genomes, NetworkSpace
+from cosearch.spaces.hardware import HardwareSpace
+from cosearch.spaces.joint import JointSpace
+
+HARDWARE_KEPT = 512
+"""Accelerators whose layer costs one process remembers (some 60 KiB each)."""
+
+
+@dataclass(frozen=True)
+class MappingOptions:
+    """How mappings are looked for; see :func:`accel_models.best_mapping`."""
+
+    objective: str = "edp"
+    mapper: str = "random"
+    effort: int = 200
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Specification:
+    """All that an evaluation depends on beside the genome."""
+
+    networks: NetworkSpace
+    target: Accelerator
+    fixed_hardware: bool
+    mapping: MappingOptions
+
+    def space(self) -> JointSpace:
+        """Return the joint space that genomes belong to."""
+        return JointSpace(self.networks, HardwareSpace(self.target, fixed=self.fixed_hardware))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one pair costs; or, where the hardware cannot run the network at all, the reason."""
+
+    latency_s: float = float("nan")
+    energy_j: float = float("nan")
+    area_mm2: float = float("nan")
+    macs: int = 0
+    params: int = 0
+    reason: str = ""
+
+
+class Evaluator:
+    """Evaluates genomes of one specification; remembers layer costs per accelerator (it changes speed, not results)."""
+
+    def __init__(self, specification: Specification) -> None:
+        self.space = specification.space()
+        self.mapping = specification.mapping
+        self._known: OrderedDict[tuple[int, ...], tuple[Accelerator, dict[Layer, Found]]] = OrderedDict()
+
+    def __call__(self, genome: Genomes) -> Outcome:
+        """Return what the pair of one canonical genome costs."""
+        network_genes, hardware_genes = self.space.split(genome)
+        network = self.space.networks.network(network_genes)
+        try:
+            accelerator, cache = self._accelerator(hardware_genes)
+            options = self.mapping
+            asic.find_mappings(
+                network.distinct_layers, accelerator, cache, options.objective, options.mapper, options.effort, options.seed
+            )
+        except (DescriptionError, MappingError) as error:
+            return Outcome(macs=network.macs, params=network.params, reason=str(error))
+        latency_s, energy_j = asic.totals(network, accelerator, cache)
+        return Outcome(latency_s, energy_j, accelerator.area_mm2, network.macs, network.params)
+
+    def _accelerator(self, genome: Genomes) -> tuple[Accelerator, dict[Layer, Found]]:
+        key = tuple(genome.tolist())
+        if key not in self._known:
+            self._known[key] = (self.space.hardware.target(genome), {})
+            if len(self._known) > HARDWARE_KEPT:
+                self._known.popitem(last=False)
+        self._known.move_to_end(key)
+        return self._known[key]
+
+
+@lru_cache(maxsize=2)
+def _evaluator(specification: bytes) -> Evaluator:
+    return Evaluator(pickle.loads(specification))
+
+
+def evaluate_batch(specification: bytes, genomes: Genomes) -> list[Outcome]:
+    """Return the outcomes of a batch; `specification` is pickled once by the caller. Runs in worker processes."""
+    evaluator = _evaluator(specification)
+    return [evaluator(genome) for genome in genomes]
+
+
+def evaluate_all(
+    specification: bytes, genomes: Genomes, hardware_knobs: int, executor: Executor | None, batches: int
+) -> list[Outcome]:
+    """Return the outcomes of canonical `genomes` (n, knobs), in their order.
+
+    Pairs that share hardware go into one batch, so that a process maps each layer once.
+    """
+    if not len(genomes):
+        return []
+    if executor is None:
+        return evaluate_batch(specification, genomes)
+    hardware = genomes[:, genomes.shape[1] - hardware_knobs :]
+    order = np.lexsort(hardware.T[::-1]) if hardware_knobs else np.arange(len(genomes))
+    parts = np.array_split(order, min(batches, len(genomes)))
+    futures = [executor.submit(evaluate_batch, specification, genomes[part]) for part in parts]
+    outcomes: list[Outcome | None] = [None] * len(genomes)
+    for part, future in zip(parts, futures, strict=True):
+        for place, outcome in zip(part, future.result(), strict=True):
+            outcomes[place] = outcome
+    return _complete(outcomes)
+
+
+def _complete(outcomes: Sequence[Outcome | None]) -> list[Outcome]:
+    return [outcome for outcome in outcomes if outcome is not None]

@@ -1,0 +1,138 @@
+"""The picture of a Pareto front: the front, the cloud it dominates, and known networks for comparison."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cosearch.errors import RunError
+from cosearch.objective import Objective
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from cosearch.archive import Pair
+    from cosearch.study import Study
+
+FORMATS = (".png", ".svg", ".pdf")
+COLOURS = ("#0b6e99", "#c4561b", "#4d7c31", "#7b4fa3", "#a8324a", "#5a5a5a")
+MARKERS = ("D", "s", "^", "v", "P", "X")
+
+
+def plot_front(studies: Sequence[Study], path: str | Path | None = None) -> Figure:
+    """Draw the front of one or several runs, one panel per pair of objectives.
+
+    With three objectives, each panel still shows the front of all three: a point that looks dominated in a panel is
+    better in the objective that the panel does not show.
+
+    Parameters
+    ----------
+    studies
+        Runs with the same objectives; several overlay.
+    path
+        File to write; its ending chooses PNG, SVG or PDF.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    RunError
+        If the runs have different objectives, nothing to show, or the ending is unknown.
+    """
+    if path is not None and Path(path).suffix.lower() not in FORMATS:
+        raise RunError(f"cannot draw {str(path)!r}: the file must end in {', '.join(FORMATS)}")
+    objectives = studies[0].objectives
+    if any(study.objectives != objectives for study in studies):
+        raise RunError("these runs have different objectives, so they share no picture; plot them one by one")
+    if not any(study.front_pairs() for study in studies):
+        raise RunError("no pair of this run keeps its limits: there is nothing to draw")
+    from matplotlib.figure import Figure
+
+    panels = _panels(objectives)
+    figure = Figure(figsize=(5.4 * len(panels) + 0.6, 4.8), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axis, (across, up) in zip(axes, panels, strict=True):
+        for place, study in enumerate(studies):
+            _draw_run(axis, study, across, up, COLOURS[place % len(COLOURS)], len(studies) > 1)
+        _draw_references(axis, studies[0], across, up)
+        axis.set_xlabel(across.label)
+        axis.set_ylabel(up.label)
+        axis.grid(alpha=0.25, linewidth=0.6)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].legend(loc="best", frameon=True, framealpha=0.85, fontsize=8)
+    figure.suptitle(_title(studies), fontsize=10)
+    if path is not None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        # A fixed date and salt, so that the same run draws the same bytes.
+        from matplotlib import rc_context
+
+        metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(Path(path).suffix.lower())
+        with rc_context({"svg.hashsalt": "cosearch", "svg.fonttype": "none"}):
+            figure.savefig(path, dpi=150, metadata=metadata)
+    return figure
+
+
+def _panels(objectives: Sequence[Objective]) -> list[tuple[Objective, Objective]]:
+    """Pairs (across, up) to show: what is maximised goes up, against every other; else all pairs."""
+    if len(objectives) == 1:
+        return [(objectives[0], objectives[0])]
+    best = [objective for objective in objectives if objective.maximise]
+    if best:
+        return [(other, best[0]) for other in objectives if other is not best[0]]
+    return list(combinations(objectives, 2))
+
+
+def _draw_run(axis: Axes, study: Study, across: Objective, up: Objective, colour: str, named: bool) -> None:
+    front = study.front_pairs()
+    on_front = {pair.id for pair in front}
+    cloud = [pair for pair in study.archive.pairs("feasible = 1") if pair.id not in on_front]
+    name = f"{study.archive.path.parent.name}: " if named and study.archive.path else ""
+    axis.scatter(*_points(cloud, across, up), s=7, color="#9a9a9a" if not named else colour, alpha=0.35, linewidths=0,
+                 label=f"{name}{len(cloud)} dominated pairs", rasterized=True)  # fmt: skip
+    axis.scatter(*_points(front, across, up), s=18, color=colour, linewidths=0.4, edgecolors="white",
+                 label=f"{name}Pareto front, {len(front)} pairs", zorder=3)  # fmt: skip
+    if len(study.objectives) == 2:
+        x, y = _points(front, across, up)
+        order = np.argsort(x)
+        axis.step(x[order], y[order], where="post" if up.maximise else "pre", color=colour, linewidth=1)
+    axis.set_xscale("log" if _spans(front + cloud, across) else "linear")
+
+
+def _draw_references(axis: Axes, study: Study, across: Objective, up: Objective) -> None:
+    for place, (name, note, metrics) in enumerate(study.archive.references()):
+        x, y = metrics[across.metric] * across.scale, metrics[up.metric] * up.scale
+        if math.isfinite(x) and math.isfinite(y):
+            marker = MARKERS[place % len(MARKERS)]
+            axis.scatter([x], [y], s=52, marker=marker, color="#d62728", zorder=4, label=f"{name} ({note})")
+
+
+def _points(pairs: Sequence[Pair], across: Objective, up: Objective) -> tuple[Any, Any]:
+    return (
+        np.array([pair.metrics[across.metric] * across.scale for pair in pairs]),
+        np.array([pair.metrics[up.metric] * up.scale for pair in pairs]),
+    )
+
+
+def _spans(pairs: Sequence[Pair], objective: Objective) -> bool:
+    """Tell whether values span more than a factor of eight, so that a logarithmic axis reads better."""
+    values = [pair.metrics[objective.metric] for pair in pairs]
+    return min(values) > 0 and max(values) > 8 * min(values)
+
+
+def _title(studies: Sequence[Study]) -> str:
+    import json
+
+    config = studies[0].config
+    target = json.loads(config["target"])["name"]
+    pairs = sum(len(study.archive.pairs()) for study in studies)
+    limits = f", limits {', '.join(config['limits'])}" if config["limits"] else ""
+    strategies = ", ".join(dict.fromkeys(study.config["strategy"] for study in studies))
+    return f"{config['space']} x {target}: {pairs} pairs evaluated, {strategies}, seed {config['seed']}{limits}"

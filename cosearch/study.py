@@ -1,0 +1,443 @@
+"""One search: ask, evaluate, tell, record; stop and resume.
+
+A search is replayed to be resumed: the strategy starts anew with its seed, and the recorded evaluations answer it until
+the record ends. So nothing of a strategy's inner state is ever stored, and a resumed run is the run it would have been.
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import cosearch
+from accel_models.workload import Network
+from cosearch.accuracy import estimator_for
+from cosearch.accuracy._base import AccuracyEstimator
+from cosearch.archive import FILE_NAME, Archive, Pair
+from cosearch.errors import RunError, SearchError
+from cosearch.evaluate import Evaluator, MappingOptions, Outcome, Specification, evaluate_all
+from cosearch.objective import Limit, Objective, parse_objectives, to_minimise
+from cosearch.space import Genomes, NetworkSpace
+from cosearch.spaces.joint import FixedNetwork, JointSpace
+from cosearch.strategies import Problem, make_strategy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from accel_models.accelerator import Accelerator
+    from cosearch.accuracy._base import AccuracyEstimate
+
+INFEASIBLE = 1e30
+"""Objective value (to be minimised) of a pair whose hardware cannot run its network."""
+
+UNMAPPABLE_VIOLATION = 1e9
+"""Relative violation of such a pair: worse than any broken limit."""
+
+PATIENCE = 50
+"""Generations without a new candidate after which a search ends: the space, or the strategy, is exhausted."""
+
+BATCHES_PER_WORKER = 4
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """What was asked of a search. It is stored in the archive, the number of workers is not."""
+
+    space: str
+    target: str
+    fixed: str
+    objectives: tuple[str, ...]
+    limits: tuple[str, ...]
+    strategy: str
+    population: int
+    seed: int
+    mapping: MappingOptions
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a search stands after a generation."""
+
+    generation: int
+    evaluated: int
+    budget: int
+    front_size: int
+    feasible: int
+    seconds: float
+
+
+class Study:
+    """A finished, stopped or running search and its record."""
+
+    def __init__(self, archive: Archive) -> None:
+        self.archive = archive
+        self.config: dict[str, Any] = archive.get("config", {})
+        self.objectives = parse_objectives(self.config["objectives"])
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Study:
+        """Open the run in a folder.
+
+        Raises
+        ------
+        RunError
+            If there is none.
+        """
+        archive = Archive(Path(folder) / FILE_NAME)
+        if archive.get("config") is None:
+            raise RunError(f"{folder}: the run was stopped before anything was recorded; start it anew")
+        return cls(archive)
+
+    def front_pairs(self) -> list[Pair]:
+        """Return the non-dominated pairs that keep every limit, best first objective first."""
+        pairs = self.archive.pairs("feasible = 1")
+        if not pairs:
+            return []
+        values = to_minimise(self.objectives, [pair.metrics for pair in pairs])
+        kept = nondominated(values)
+        order = np.lexsort((np.arange(len(kept)), values[kept, 0]))
+        return [pairs[place] for place in kept[order]]
+
+    def front(self) -> pd.DataFrame:
+        """Return the front as a table: id, the objectives in display units, the error of top-1, the choices."""
+        import pandas as pd
+
+        knobs = self.archive.knobs()
+        return pd.DataFrame([front_row(pair, self.objectives, knobs) for pair in self.front_pairs()])
+
+    def plot(self, path: str | Path | None = None) -> Any:
+        """Draw the front (see :func:`cosearch.report.front.plot_front`); write it to `path` where given."""
+        from cosearch.report.front import plot_front
+
+        return plot_front([self], path)
+
+
+def front_row(pair: Pair, objectives: Sequence[Objective], knobs: Sequence[Any]) -> dict[str, Any]:
+    """Return one pair as a flat table row with units in the column names."""
+    row: dict[str, Any] = {"id": pair.id}
+    for objective in objectives:
+        row[column_name(objective)] = pair.metrics[objective.metric] * objective.scale
+        if objective.name == "top1":
+            row["top1_error_points"] = pair.metrics["top1_error_points"]
+            row["extrapolated"] = pair.extrapolated
+    for knob, gene in zip(knobs, pair.genome, strict=True):
+        row[knob.name] = knob.choices[gene]
+    return row
+
+
+def column_name(objective: Objective) -> str:
+    """Return the column of an objective in tables, with its unit."""
+    unit = {"%": "percent", "mm²": "mm2", "mJ ms": "mj_ms", "M": "millions"}.get(objective.unit, objective.unit)
+    return f"{objective.name}_{unit}".lower()
+
+
+def nondominated(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the rows of `values` (n, objectives; to be minimised) that no other row dominates; one of equal rows."""
+    import moocore
+
+    return np.flatnonzero(moocore.is_nondominated(values, keep_weakly=False))
+
+
+def search(
+    space: str | NetworkSpace | Network,
+    target: str | Accelerator,
+    objectives: Sequence[str] = ("top1", "latency", "energy"),
+    *,
+    limits: Sequence[str] = (),
+    strategy: str = "nsga2",
+    budget: int = 2000,
+    population: int = 100,
+    seed: int = 0,
+    fix_hardware: bool = False,
+    mapping: MappingOptions | None = None,
+    workers: int = 1,
+    out: str | Path | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Study:
+    """Search networks and hardware together.
+
+    Parameters
+    ----------
+    space
+        A network space (or its name); a single `Network` searches hardware alone.
+    target
+        A description with a `search:` section, or its name or file.
+    objectives
+        Names of :data:`cosearch.objective.OBJECTIVES`.
+    limits
+        Such as ``"area_mm2<=16"``.
+    strategy
+        Name of a strategy; see :func:`cosearch.strategies.strategy_names`.
+    budget
+        Different pairs to evaluate.
+    population
+        Candidates per generation.
+    seed
+        The same seed gives the same record, for any number of workers.
+    fix_hardware
+        True to keep the hardware as described.
+    workers
+        Processes.
+    out
+        Folder of the record; None keeps it in memory.
+    on_progress
+        Called after each generation.
+
+    Raises
+    ------
+    CosearchError, AccelModelsError
+        For anything asked that cannot be: names, limits, budget, a folder that holds a run already.
+    """
+    from accel_models.description import load_target
+    from cosearch.spaces import load_space
+
+    if budget < 1 or population < 2 or workers < 1:
+        raise SearchError(
+            f"budget = {budget}, population = {population}, workers = {workers}: they must be at least 1, 2 and 1"
+        )
+    if isinstance(space, str):
+        space = load_space(space)
+    if isinstance(space, Network):
+        space = FixedNetwork(space)
+    accelerator = load_target(target) if isinstance(target, str) else target
+    config = SearchConfig(
+        space.name, accelerator.model_dump_json(), _fixed(space, fix_hardware), tuple(objectives),
+        tuple(str(Limit.parse(limit)) for limit in limits), strategy, population, seed, mapping or MappingOptions(),
+    )  # fmt: skip
+    run = _Run(config, Specification(space, accelerator, fix_hardware, config.mapping), budget)
+    archive = Archive(None if out is None else Path(out) / FILE_NAME, create=True)
+    run.describe(archive)
+    return run.execute(archive, workers, on_progress)
+
+
+def resume(
+    folder: str | Path,
+    *,
+    budget: int | None = None,
+    workers: int = 1,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Study:
+    """Continue the run in `folder`, to the same or another budget.
+
+    Raises
+    ------
+    RunError
+        If there is no run, or its record is not what this program would have recorded.
+    """
+    study = Study.open(folder)
+    run = _Run(config_of(study), specification_of(study), budget or study.archive.get("budget"))
+    study.archive.set("budget", run.budget)
+    return run.execute(study.archive, workers, on_progress)
+
+
+def config_of(study: Study) -> SearchConfig:
+    """Return what was asked of a recorded search."""
+    stored = {key: tuple(value) if isinstance(value, list) else value for key, value in study.config.items()}
+    return SearchConfig(**{**stored, "mapping": MappingOptions(**stored["mapping"])})
+
+
+def specification_of(study: Study) -> Specification:
+    """Return what the evaluations of a recorded search depend on.
+
+    Raises
+    ------
+    UnknownNameError
+        If the search's space or network is not installed here.
+    """
+    from accel_models.accelerator import Accelerator
+    from accel_models.networks import load_network
+    from cosearch.spaces import load_space
+
+    config = config_of(study)
+    space = FixedNetwork(load_network(config.space)) if "network" in config.fixed else load_space(config.space)
+    target = Accelerator.model_validate_json(config.target)
+    return Specification(space, target, "hardware" in config.fixed, config.mapping)
+
+
+def _fixed(space: NetworkSpace, fix_hardware: bool) -> str:
+    parts = ["network"] * isinstance(space, FixedNetwork) + ["hardware"] * fix_hardware
+    if len(parts) == 2:
+        raise SearchError("network and hardware are both fixed: there is nothing to search; use `cosearch evaluate`")
+    return " ".join(parts)
+
+
+class _Run:
+    """The loop of one search: what is asked, what is recorded."""
+
+    def __init__(self, config: SearchConfig, specification: Specification, budget: int) -> None:
+        self.config = config
+        self.budget = budget
+        self.specification = specification
+        self.space: JointSpace = specification.space()
+        self.objectives = parse_objectives(config.objectives)
+        self.limits = [Limit.parse(limit) for limit in config.limits]
+        self.estimator = self._estimator()
+        self.known: dict[tuple[int, ...], Pair] = {}
+
+    def describe(self, archive: Archive) -> None:
+        """Write what is asked, what genes mean, and the references."""
+        archive.write_knobs(self.space.knobs)
+        archive.write_references(reference_rows(self.specification))
+        archive.set("version", cosearch.__version__)
+        archive.set("budget", self.budget)
+        archive.set("config", asdict(self.config))
+
+    def execute(self, archive: Archive, workers: int, on_progress: Callable[[Progress], None] | None) -> Study:
+        """Run the loop until the budget is spent."""
+        study = Study(archive)
+        recorded = archive.pairs()
+        self.known = {pair.genome: pair for pair in recorded}
+        pickled = pickle.dumps(self.specification)
+        executor = _executor(workers)
+        try:
+            self._loop(archive, pickled, executor, workers, on_progress)
+        finally:
+            if executor is not None:
+                executor.shutdown(wait=True)
+        self._refuse_hopeless()
+        return study
+
+    def _loop(
+        self, archive: Archive, pickled: bytes, executor: Executor | None, workers: int,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:  # fmt: skip
+        problem = Problem(self.space, len(self.objectives), len(self.limits), self.config.population)
+        strategy = make_strategy(self.config.strategy, problem, self.config.seed)
+        replayed: dict[tuple[int, ...], Pair] = {}
+        recorded = len(self.known)
+        start, generation, idle = time.perf_counter(), 0, 0
+        while len(replayed) < self.budget and idle < PATIENCE:
+            generation += 1
+            asked = strategy.ask()
+            keys = [tuple(genome) for genome in asked.tolist()]
+            fresh = list(dict.fromkeys(key for key in keys if key not in replayed))[: self.budget - len(replayed)]
+            idle = 0 if fresh else idle + 1
+            missing = [key for key in fresh if key not in self.known]
+            if missing and len(replayed) + len(fresh) - len(missing) < recorded:
+                raise RunError("the record is not what this program would have recorded; it cannot be continued")
+            if missing:
+                genomes = np.array(missing, dtype=np.int64)
+                outcomes = evaluate_all(
+                    pickled, genomes, len(self.space.hardware.knobs), executor, workers * BATCHES_PER_WORKER
+                )
+                pairs = self._pairs(genomes, outcomes, generation, len(self.known))
+                archive.append(pairs)
+                self.known.update({pair.genome: pair for pair in pairs})
+            replayed.update({key: self.known[key] for key in fresh})
+            if any(key not in replayed for key in keys):
+                break  # the budget ended inside this generation
+            answers = [replayed[key] for key in keys]
+            strategy.tell(asked, self._objective_values(answers), self._violations(answers))
+            if on_progress is not None:
+                on_progress(self._progress(generation, replayed, time.perf_counter() - start))
+        if on_progress is not None:
+            on_progress(self._progress(generation, replayed, time.perf_counter() - start))
+
+    def _pairs(self, genomes: Genomes, outcomes: Sequence[Outcome], generation: int, before: int) -> list[Pair]:
+        estimate = self._estimate(genomes)
+        pairs = []
+        for place, (genome, outcome) in enumerate(zip(genomes.tolist(), outcomes, strict=True)):
+            metrics = {
+                "top1_percent": float(estimate.top1_percent[place]) if estimate else math.nan,
+                "top1_error_points": float(estimate.error_points[place]) if estimate else math.nan,
+                "latency_s": outcome.latency_s,
+                "energy_j": outcome.energy_j,
+                "edp_js": outcome.latency_s * outcome.energy_j,
+                "area_mm2": outcome.area_mm2,
+                "macs": float(outcome.macs),
+                "params": float(outcome.params),
+            }
+            excess = [max(0.0, limit.violation(metrics)) for limit in self.limits]
+            violation = UNMAPPABLE_VIOLATION if outcome.reason else float(sum(excess))
+            pairs.append(
+                Pair(
+                    before + place + 1, generation, tuple(genome), violation == 0.0, violation,
+                    bool(estimate.extrapolated[place]) if estimate else False, outcome.reason, metrics,
+                )
+            )  # fmt: skip
+        return pairs
+
+    def _estimate(self, genomes: Genomes) -> AccuracyEstimate | None:
+        if self.estimator is None:
+            return None
+        networks, _ = self.space.split(genomes)
+        return self.estimator.estimate(self.space.networks.numbers(networks))
+
+    def _objective_values(self, pairs: Sequence[Pair]) -> NDArray[np.float64]:
+        values = to_minimise(self.objectives, [pair.metrics for pair in pairs])
+        return np.where(np.isfinite(values), values, INFEASIBLE)
+
+    def _violations(self, pairs: Sequence[Pair]) -> NDArray[np.float64]:
+        rows = np.full((len(pairs), max(len(self.limits), 1)), -1.0)
+        for row, pair in zip(rows, pairs, strict=True):
+            if pair.reason:
+                row[:] = UNMAPPABLE_VIOLATION
+            else:
+                row[: len(self.limits)] = [limit.violation(pair.metrics) for limit in self.limits]
+        return rows
+
+    def _progress(self, generation: int, pairs: dict[tuple[int, ...], Pair], seconds: float) -> Progress:
+        feasible = [pair for pair in pairs.values() if pair.feasible]
+        values = to_minimise(self.objectives, [pair.metrics for pair in feasible])
+        size = len(nondominated(values)) if feasible else 0
+        return Progress(generation, len(pairs), self.budget, size, len(feasible), seconds)
+
+    def _estimator(self) -> AccuracyEstimator | None:
+        wanted = any(objective.metric == "top1_percent" for objective in self.objectives) or any(
+            limit.metric == "top1_percent" for limit in self.limits
+        )
+        estimator = estimator_for(self.specification.networks.name)
+        if wanted and estimator is None:
+            raise SearchError(
+                f"nothing measured says how accurate the networks of {self.specification.networks.name!r} are, so top1 "
+                "cannot be an objective or limit there; use latency, energy, edp, area, macs or params"
+            )
+        return estimator
+
+    def _refuse_hopeless(self) -> None:
+        pairs = list(self.known.values())
+        if any(pair.feasible for pair in pairs):
+            return
+        runnable = [pair for pair in pairs if not pair.reason]
+        if not runnable:
+            raise SearchError(f"none of {len(pairs)} pairs can run at all; the last reason: {pairs[-1].reason}")
+        texts = []
+        for limit in self.limits:
+            values = [limit.value(pair.metrics) for pair in runnable]
+            texts.append(f"{limit}: best seen {min(values) if limit.sense == '<=' else max(values):.4g}")
+        raise SearchError(f"no pair of {len(pairs)} evaluated keeps the limits ({'; '.join(texts)}); loosen them")
+
+
+def reference_rows(specification: Specification) -> list[tuple[str, str, dict[str, float]]]:
+    """Return known networks with a published accuracy, evaluated on the unmodified target."""
+    from accel_models.networks import NETWORKS, load_network
+
+    rows = []
+    for name in ("mobilenet-v2", "mobilenet-v3-large"):
+        fixed = Specification(FixedNetwork(load_network(name)), specification.target, True, specification.mapping)
+        outcome = Evaluator(fixed)(np.zeros(0, dtype=np.int64))
+        if outcome.reason:
+            continue
+        metrics = {key: float(value) for key, value in asdict(outcome).items() if key != "reason"}
+        metrics["edp_js"] = outcome.latency_s * outcome.energy_j
+        metrics["top1_percent"] = NETWORKS[name].published_top1_percent or math.nan
+        rows.append((name, "published top-1, target as described", metrics))
+    return rows
+
+
+def _executor(workers: int) -> Executor | None:
+    if workers == 1:
+        return None
+    from loky import ProcessPoolExecutor
+
+    executor: Executor = ProcessPoolExecutor(max_workers=workers)
+    return executor
