@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from accel_models import technology
 from accel_models.workload import DATASPACES, DIMS
@@ -155,6 +155,11 @@ class SearchKnob(Frozen):
     step: PositiveInt | None = None
     unit: str = ""
 
+    @field_validator("choices")
+    @classmethod
+    def _hashable(cls, choices: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+        return choices and tuple(tuple(choice) if isinstance(choice, list) else choice for choice in choices)
+
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> Self:
         span = (self.minimum, self.maximum, self.step)
@@ -169,9 +174,9 @@ class SearchKnob(Frozen):
         return self
 
     def values(self) -> tuple[Any, ...]:
-        """Return the choices, lists as tuples."""
+        """Return the choices."""
         if self.choices is not None:
-            return tuple(tuple(choice) if isinstance(choice, list) else choice for choice in self.choices)
+            return self.choices
         return tuple(range(self.minimum, self.maximum + 1, self.step))  # type: ignore[operator, arg-type]
 
 

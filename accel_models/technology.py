@@ -1,9 +1,9 @@
 """Energy and area of components by size, width, ports, operand bits and technology node.
 
-Every estimate is a published 45 nm point, or a curve through published points, times a factor for the node. None of it is
-a sign-off number: between published sources for "the same" component a factor of two is usual. What is trusted is the
+Every estimate is a published 45 nm point, or a curve through published points, times a factor for the node. None of it
+is a sign-off number: between published sources for "the same" component a factor of two is usual. What is trusted is the
 order of components and the trend with size, width and node, which hold strictly: more bytes, bits, ports or nanometres
-never cost less, or the same.
+always cost more.
 
 What is left out: leakage, clock trees, control, and the wires between components (see :func:`wire_pj_per_bit_mm`).
 
@@ -12,8 +12,8 @@ References
 .. [H14] M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014. 45 nm, 0.9 V.
 .. [D15] W. Dally, "High-performance hardware for machine learning", NIPS 2015 tutorial: [H14] with areas (TSMC 45 nm
    synthesis); reprinted in V. Sze et al., "Efficient processing of deep neural networks", Proc. IEEE 2017.
-.. [SB17] A. Stillmaker, B. Baas, "Scaling equations for the accurate prediction of CMOS device performance from 180 nm to
-   7 nm", Integration 58, 2017. Areas: table 1; energy polynomials: table 5.
+.. [SB17] A. Stillmaker, B. Baas, "Scaling equations for the accurate prediction of CMOS device performance from 180 nm
+   to 7 nm", Integration 58, 2017: the table of areas, and table 5 with the polynomials of energy.
 .. [J21] N. Jouppi et al., "Ten lessons from three generations shaped Google's TPUv4i", ISCA 2021, table 2.
 .. [E16] Y.-H. Chen, J. Emer, V. Sze, "Eyeriss: a spatial architecture for energy-efficient dataflow for convolutional
    neural networks", ISCA 2016, table IV: energy relative to a 16-bit MAC, commercial 65 nm.
@@ -56,13 +56,12 @@ class UnitEstimate:
     area_um2: float
 
 
-# ---------------------------------------------------------------------------------------------------------------------
 # Technology node
 
 _AREA_BY_NODE: Curve = {
     7: 0.059, 10: 0.10, 14: 0.17, 16: 0.19, 20: 0.21, 32: 0.46, 45: 1.0, 65: 1.5, 90: 2.8, 130: 6.4, 180: 19.0,
 }  # fmt: skip
-"""Area relative to 45 nm: [SB17], table 1. Published 6T cells agree: 65 nm 0.525 um2, 45 nm 0.346, 28 nm 0.127, 16 nm
+"""Area relative to 45 nm: [SB17]. Published 6T cells agree: 65 nm 0.525 um2, 45 nm 0.346, 28 nm 0.127, 16 nm
 0.07 and 7 nm 0.027 are 1.52, 1, 0.37, 0.20 and 0.08 of the 45 nm cell; the table says 1.5, 1, 0.37, 0.19 and 0.06."""
 
 _ENERGY_POLYNOMIALS: Mapping[int, tuple[float, float, float, float]] = {
@@ -105,9 +104,9 @@ def energy_scale(node_nm: float) -> float:
 
     Above 45 nm this is the ratio of the [SB17] polynomials at nominal supply (65 nm: 1.95). Those equations are of bare
     inverters; below 45 nm, where wires no longer shrink with devices, they promise a gain of 18 at 7 nm where [J21]
-    finds 2.6 (2.1 to 4.3 for arithmetic, 1.3 to 7.1 for SRAM). So there the ratio is raised to the power 0.33 that meets
-    2.6 at 7 nm: the shape between is [SB17]'s, the size [J21]'s. 28 nm 0.74, 16 nm 0.55, 7 nm 0.38. Linear in logarithms
-    between the nodes of the table.
+    finds 2.6 (2.1 to 4.3 for arithmetic, 1.3 to 7.1 for SRAM). So there the ratio is raised to the power 0.33 that
+    meets 2.6 at 7 nm: the shape between is [SB17]'s, the size [J21]'s. 28 nm 0.75, 16 nm 0.55, 7 nm 0.38. Linear in
+    logarithms between the nodes of the table.
 
     Raises
     ------
@@ -118,7 +117,7 @@ def energy_scale(node_nm: float) -> float:
 
 
 def area_scale(node_nm: float) -> float:
-    """Return area relative to 45 nm: [SB17], table 1, linear in logarithms between its nodes.
+    """Return area relative to 45 nm: the table of [SB17], linear in logarithms between its nodes.
 
     Raises
     ------
@@ -128,7 +127,6 @@ def area_scale(node_nm: float) -> float:
     return _interpolate(_AREA_BY_NODE, _checked_node(node_nm))
 
 
-# ---------------------------------------------------------------------------------------------------------------------
 # Arithmetic, 45 nm
 
 _ADD_PJ: Mapping[NumberKind, Curve] = {
@@ -164,9 +162,9 @@ def adder(bits: float, node_nm: float, kind: NumberKind = "int") -> UnitEstimate
 def multiply(bits: float, node_nm: float, kind: NumberKind = "int") -> UnitEstimate:
     """Return one multiplication of two operands of `bits` and its multiplier.
 
-    Fitted to [H14] and [D15] at 45 nm: 8 and 32 bit integers, 16 and 32 bit floats; error 0 at those points. Between them
-    integers follow bits^1.98 (energy) and bits^1.82 (area). Not fitted: at 7 nm it gives 1.10 (int8), 0.81 (int32), 1.24
-    (fp16) and 1.09 (fp32) times [J21].
+    Fitted to [H14] and [D15] at 45 nm: 8 and 32 bit integers, 16 and 32 bit floats; error 0 at those points. Between
+    them integers follow bits^1.98 (energy) and bits^1.82 (area). Not fitted: at 7 nm it gives 1.10 (int8), 0.81 (int32),
+    1.24 (fp16) and 1.09 (fp32) times [J21].
     """
     return _unit(_MULTIPLY_PJ[kind], _MULTIPLY_UM2[kind], bits, node_nm)
 
@@ -185,21 +183,21 @@ def mac(weight_bits: float, input_bits: float, node_nm: float) -> UnitEstimate:
 def vector_lane(bits: float, node_nm: float) -> UnitEstimate:
     """Return one lane of a vector unit: a multiplier and an adder, both of `bits`.
 
-    One operation is charged as a multiplication and an addition, an upper bound for additions, comparisons and look-ups.
+    One operation is charged as a multiplication and an addition: an upper bound for additions and comparisons.
     """
     product, total = multiply(bits, node_nm), adder(bits, node_nm)
     return UnitEstimate(product.energy_pj + total.energy_pj, product.area_um2 + total.area_um2)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
 # Memories, 45 nm
 
 _SRAM_PJ_PER_64_BITS: Curve = {8 * 1024: 10.0, 32 * 1024: 20.0, 1024 * 1024: 100.0}
 """Bytes -> pJ of one 64-bit access: [H14]."""
 
 _SRAM_FIXED_BITS = 8
-"""Part of an access that does not depend on the width (decoder, word line), in bits of width. Lies between [D15], where 32
-bits of 8 KB cost half of 64 bits, and Accelergy's CACTI plug-in, where 16 bits cost 0.65 of 32 bits."""
+"""Part of an access that does not depend on the width (decoder, word line), in bits of width. Lies between [D15], where
+32 bits of 8 KB cost half of 64 bits (here 0.56), and Accelergy's CACTI plug-in, where 16 bits cost 0.65 of 32 bits (here
+0.60)."""
 
 _SRAM_UM2_PER_BIT = 1.05
 """A 0.346 um2 cell (Intel, IEDM 2007) at 33 % array efficiency, as published accelerators have it; brought to 45 nm:
@@ -225,8 +223,8 @@ _REGISTER_UM2_PER_BIT_AND_PORT = 1.46
 """A bit's share of one read multiplexer: with the flip-flop, [A14]'s 5.98 um2."""
 
 _PITCH_PER_PORT = 0.4
-"""What a further port adds to the pitch of a cell in each direction (a word line one way, bit lines the other): a cell of
-two ports is about twice as large. Our assumption, after the usual ratio of 8T to 6T cells in area."""
+"""What a further port adds to the pitch of a cell in each direction (a word line one way, bit lines the other): a cell
+with two ports is about twice as large. Our assumption, after the usual ratio of dual-port to single-port cells."""
 
 _DRAM_PJ_PER_BIT: Mapping[DramType, float] = {
     "ddr3": 1300 / 64,  # [H14] 1.3 to 2.6 nJ per 64 bits; [D15] 640 pJ per 32 bits; [J21] 1300 pJ per 64 bits
@@ -238,9 +236,10 @@ _DRAM_PJ_PER_BIT: Mapping[DramType, float] = {
 def register_file(size_bytes: float, width_bits: float, node_nm: float, ports: int = 1) -> MemoryEstimate:
     """Return a file of flip-flops with a write port and `ports` read multiplexers.
 
-    energy = width * 0.009 pJ + stored bits * 0.000188 pJ at 45 nm. Fitted to [A14]'s register and to one point of [E16].
-    Not fitted: Accelergy's Eyeriss (45 nm) has 0.20 pJ for 12 and 0.25 pJ for 16 words of 16 bits, here 0.18 and 0.19.
-    Beyond some 512 bytes real designs use an `sram` instead, and so should a description.
+    Energy at 45 nm = width * 0.009 pJ + stored bits * 0.000188 pJ, fitted to [A14]'s register and to one point of
+    [E16]; error 0 at both. Not fitted: Accelergy's Eyeriss (45 nm) has 0.20 pJ for 12 and 0.25 pJ for 16 words of 16
+    bits, here 0.18 and 0.19. Beyond some 512 bytes real designs use an `sram` instead, and so should a description.
+    Area is the flip-flops and multiplexers of [A14], error 0, plus an output register.
 
     Parameters
     ----------
@@ -271,11 +270,12 @@ def sram(size_bytes: float, width_bits: float, node_nm: float, ports: int = 1) -
 
     Energy is fitted to [H14] at 45 nm (64 bits of 8 KB, 32 KB and 1 MB: 10, 20 and 100 pJ; error 0), power laws between
     and beyond (size^0.5, size^0.46). Reads and writes cost the same: CACTI has either dearer by a quarter, depending on
-    the organisation. Not fitted: 448 bytes x 16 bits cost 0.78 pJ, the 16-bit MAC that [E16] has as its scratchpad's
-    energy 0.91 pJ; CACTI 7 at 45 nm gives half of this for 64 and 128 KB in banks; [J21] at 7 nm gives 10, 20, 100 pJ as
-    7.5, 8.5, 14: here 3.8, 7.7, 38.
+    the organisation. Not fitted: a 512 byte scratchpad read 16 bits wide costs 0.91 of a 16-bit MAC, in [E16] 1.0; CACTI
+    7 at 45 nm gives half of this for 64 and 128 KB in banks; the points that [H14] has as 10, 20 and 100 pJ are 7.5, 8.5
+    and 14 pJ in [J21] at 7 nm, here 3.8, 7.7 and 38.
 
-    Area is fitted to published accelerators (see `_SRAM_UM2_PER_BIT`): -25 % to +35 % of each, 2 % in the geometric mean.
+    Area is fitted to published accelerators (see `_SRAM_UM2_PER_BIT`): each met within -26 % and +34 %, their geometric
+    mean within 3 %.
 
     Parameters
     ----------
@@ -319,13 +319,11 @@ def wire_pj_per_bit_mm(node_nm: float) -> float:
     return near * (_checked_node(node_nm) / 40) ** exponent
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-
-
 def _unit(energy: Curve, area: Curve, bits: float, node_nm: float) -> UnitEstimate:
     if bits <= 0:
         raise ValueError(f"{bits} bits: must be positive")
-    return UnitEstimate(_interpolate(energy, bits) * energy_scale(node_nm), _interpolate(area, bits) * area_scale(node_nm))
+    energy_pj = _interpolate(energy, bits) * energy_scale(node_nm)
+    return UnitEstimate(energy_pj, _interpolate(area, bits) * area_scale(node_nm))
 
 
 def _interpolate(curve: Curve, x: float) -> float:

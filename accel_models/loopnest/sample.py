@@ -46,13 +46,19 @@ def shuffle(state, items):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def fits(layer, machine, mapping, bounds, first):  # type: ignore[no-untyped-def]
-    """Tell whether every level from `first` outward (DRAM excepted) holds its tiles; fills `bounds` from there."""
-    for level in range(first, machine.shape[0] - 1):
+def fill_bounds(mapping, bounds):  # type: ignore[no-untyped-def]
+    """Fill `bounds` (levels, 8) with the tile extents of every level."""
+    for level in range(mapping.shape[0]):
         for dim in range(8):
             below = bounds[level - 1, dim] if level else 1
             factors = mapping[level, TEMPORAL, dim] * mapping[level, SPATIAL_X, dim] * mapping[level, SPATIAL_Y, dim]
             bounds[level, dim] = below * factors
+
+
+@kernel
+def fits(layer, machine, bounds, first):  # type: ignore[no-untyped-def]
+    """Tell whether every level from `first` outward (DRAM excepted) holds the tiles of extents `bounds`."""
+    for level in range(first, machine.shape[0] - 1):
         need = 0.0
         for dataspace in range(3):
             if machine[level, KEEP + dataspace] != 0.0:
@@ -75,7 +81,7 @@ def spread(state, mapping, row, level, size, allowed, left, divisors, dims, opti
     """Fill one axis of a level's mesh with random factors of the loops that are left."""
     shuffle(state, dims)
     for dim in dims:
-        if not allowed[level, dim]:
+        if left[dim] == 1 or not allowed[level, dim]:
             continue
         count = 0
         for factor in divisors[dim]:
@@ -95,20 +101,30 @@ def tile(state, layer, machine, mapping, bounds, level, left, divisors, dims, op
     """Give a level random temporal factors of the loops that are left, as far as all tiles fit."""
     shuffle(state, dims)
     for dim in dims:
-        count = 0
+        if left[dim] == 1:
+            continue
+        count, grown = 0, 1
         for factor in divisors[dim]:
             if factor == 0 or factor > left[dim]:
                 break
             if left[dim] % factor == 0:
-                mapping[level, TEMPORAL, dim] = factor
-                if not fits(layer, machine, mapping, bounds, level):
+                scale_bounds(bounds, level, dim, grown, factor)
+                grown = factor
+                if not fits(layer, machine, bounds, level):
                     break
                 options[count] = factor
                 count += 1
         factor = choose(state, options, count)
+        scale_bounds(bounds, level, dim, grown, factor)
         mapping[level, TEMPORAL, dim] = factor
         left[dim] //= factor
-    fits(layer, machine, mapping, bounds, level)
+
+
+@kernel
+def scale_bounds(bounds, level, dim, before, factor):  # type: ignore[no-untyped-def]
+    """Replace a factor of `dim` at `level` in the extents of that level and all outward."""
+    for outer in range(level, bounds.shape[0]):
+        bounds[outer, dim] = bounds[outer, dim] // before * factor
 
 
 @kernel
@@ -124,7 +140,8 @@ def sample_mapping(state, layer, machine, allowed_x, allowed_y, divisors, mappin
         if machine[level, FAN_Y] > 1.0:
             size = np.int64(machine[level, FAN_Y])
             spread(state, mapping, SPATIAL_Y, level, size, allowed_y, left, divisors, dims, options)
-    if not fits(layer, machine, mapping, bounds, 0):
+    fill_bounds(mapping, bounds)
+    if not fits(layer, machine, bounds, 0):
         return False
     for level in range(levels - 1):
         tile(state, layer, machine, mapping, bounds, level, left, divisors, dims, options)

@@ -84,8 +84,10 @@ def _read_file(path: Path) -> tuple[Ints, Floats]:
             target, unit = ("top1_percent", 1.0) if "top1_percent" in header else ("top1", 100.0)
             missing = [name for name in (*COLUMNS, target) if name not in header]
             if missing:
-                raise CosearchError(f"{path}: {len(missing)} columns are missing, the first is {missing[0]!r}; wanted: "
-                                    "image_size, d1..d5, k1..k20, e1..e20, and top1 (a fraction) or top1_percent")
+                raise CosearchError(
+                    f"{path}: {len(missing)} columns are missing, the first is {missing[0]!r}; wanted: "
+                    "image_size, d1..d5, k1..k20, e1..e20, and top1 (a fraction) or top1_percent"
+                )
             wanted = [header.index(name) for name in (*COLUMNS, target)]
             cells = [[row[column] for column in wanted] for row in csv.reader(stream)]
         if len(cells) < MINIMUM_ROWS:
@@ -96,8 +98,10 @@ def _read_file(path: Path) -> tuple[Ints, Floats]:
     top1, values = table[:, -1] * unit, table[:, :-1].astype(np.int64)
     wrong = ~((top1 > 0) & (top1 < 100)) | (values != table[:, :-1]).any(axis=1)
     if wrong.any():
-        raise CosearchError(f"{path}, line {np.flatnonzero(wrong)[0] + 2}: {target} must lie between 0 and "
-                            f"{100 / unit:g}, and every knob must be a whole number")
+        raise CosearchError(
+            f"{path}, line {np.flatnonzero(wrong)[0] + 2}: {target} must lie between 0 and "
+            f"{100 / unit:g}, and every knob must be a whole number"
+        )
     if model.stage_options(values).max() >= model.STAGE_OPTIONS or values[:, 0].min() <= 0:
         raise CosearchError(f"{path}, {model.first_mistake(values, 2, 'line')}")
     return values, top1
@@ -142,11 +146,6 @@ def count_macs_and_params(values: Ints) -> tuple[Ints, Ints]:
     return macs + side**2 * 160 * 960 + head, params + (160 + 2) * 960 + head + 1000
 
 
-def macs_at_224(values: Ints) -> Ints:
-    """MACs (n,) of the same networks at 224 px: their size, whatever their resolution."""
-    return count_macs_and_params(np.column_stack([np.full(len(values), 224), values[:, 1:]]))[0]
-
-
 def random_folds(values: Ints, seed: int) -> Ints:
     """Fold 0..`FOLDS`-1 of every row (n,), drawn at random; a network, at whatever resolutions, is in one fold."""
     networks = np.unique(model.stage_options(values), axis=0, return_inverse=True)[1].ravel()
@@ -185,18 +184,9 @@ def design_matrix(values: Ints) -> Floats:
 
 @dataclass(frozen=True)
 class Fit:
-    """What a fit found.
+    """Coefficients on a scale between the sets', how far each set (sets,) reads above it in points, and what chose them.
 
-    Attributes
-    ----------
-    coefficients : Coefficients
-        On a scale between the sets'.
-    offset_points, offset_covariance : ndarray, shape (sets,) and (sets, sets)
-        How much each set reads above that scale, and how well that is known.
-    noise_points : ndarray, shape (sets,)
-        Root mean square of the held-back residuals, which the weights come from.
-    ridge : float
-        The chosen shrinkage of the scores.
+    ``offset_covariance`` is (sets, sets); ``noise_points`` (sets,) the root mean square of the held-back residuals.
     """
 
     coefficients: Coefficients
@@ -212,7 +202,9 @@ class Fit:
 
 def estimate(coefficients: Coefficients, values: Ints) -> Floats:
     """Top-1 (n,) in percent of networks of knob values (n, 46)."""
-    return coefficients.top1_percent(coefficients.score(values), values[:, 0].astype(float))
+    return coefficients.top1_percent(
+        coefficients.score_of_options(model.stage_options(values)), values[:, 0].astype(float)
+    )
 
 
 def _saturate(x: Floats, rate: Floats) -> tuple[Floats, Floats, Floats]:
@@ -322,79 +314,108 @@ def held_back(rows: Measurements, folds: Ints, fit: FitFunction) -> Floats:
     return estimates
 
 
-def leave_resolutions_out(rows: Measurements, fit: FitFunction) -> list[dict[str, float]]:
-    """Bias (estimate minus measured) and mean absolute error of each resolution when it is left out, in points."""
-    found = []
+def summary(off: Floats, measured: Floats) -> dict[str, float]:
+    """Rows, bias, mean absolute error and Kendall tau of estimates that are ``off`` (n,) points from ``measured``."""
+    tau = kendalltau(measured, measured + off).statistic
+    return {"rows": len(off), "bias_points": off.mean(), "mae_points": np.abs(off).mean(), "kendall": tau}
+
+
+def leave_resolutions_out(rows: Measurements, fit: FitFunction) -> dict[int, dict[str, float]]:
+    """`summary` of each resolution (pixels) when a fit has not seen it."""
+    found = {}
     for resolution in np.unique(rows.values[:, 0]):
         inside = rows.values[:, 0] == resolution
-        off = left_out(rows, inside, fit) - rows.top1_percent[inside]
-        found.append({"resolution_px": int(resolution), "rows": len(off), "bias_points": off.mean(),
-                      "mae_points": np.abs(off).mean()})
+        measured = rows.top1_percent[inside]
+        found[int(resolution)] = summary(left_out(rows, inside, fit) - measured, measured)
     return found
 
 
-def _leave_sizes_out(rows: Measurements, error: Floats, fit: FitFunction) -> dict[str, Any]:
-    """What it adds to the held-back ``error`` (n,) to leave out each resolution's smallest and largest tenth."""
-    size, resolutions = np.log(macs_at_224(rows.values)), np.unique(rows.values[:, 0])
-    which = np.searchsorted(resolutions, rows.values[:, 0])
-    low, high = np.array([np.quantile(size[which == i], [0.1, 0.9]) for i in range(len(resolutions))]).T[:, which]
-    outside = np.maximum(low - size, size - high)
+def _score_ends(rows: Measurements, coefficients: Coefficients, error: Floats) -> dict[str, Any]:
+    """Score range per resolution, and what leaving out its lowest and highest tenth adds to the ``error`` (n,)."""
+    score, (known, at) = (
+        coefficients.score_of_options(model.stage_options(rows.values)),
+        np.unique(rows.values[:, 0], return_inverse=True),
+    )
+    ends = np.array([np.quantile(score[at == i], [0, 0.1, 0.9, 1]) for i in range(len(known))])
+    outside = np.maximum(ends[at, 1] - score, score - ends[at, 2])
     inside = outside > 0
-    added = np.zeros(len(size))
-    added[inside] = np.abs(left_out(rows, inside, fit) - rows.top1_percent[inside]) - error[inside]
-    ends = [[added[(which == i) & end].mean() for end in (size < low, size > high)] for i in range(len(resolutions))]
-    return {"added_mae_points": ends, "median_log_distance": float(np.median(outside[inside]))}
-
-
-def _size_table() -> dict[str, Any]:
-    """MACs at 224 px as a sum: what a (kernel, expand) pair adds in each block, and what every network has."""
-    smallest = np.array([[224, *[2] * STAGES, *[3] * (2 * BLOCKS)]])
-    block_macs = np.zeros((BLOCKS, len(KERNELS), len(EXPANDS)), dtype=np.int64)
-    for block, k, e in np.ndindex(*block_macs.shape):
-        stage, place = divmod(block, BLOCKS_PER_STAGE)
-        pair = np.repeat(smallest, 2, axis=0)  # without and with the block; the first two are always there
-        pair[:, 1 + stage] = np.maximum(2, [place, place + 1])
-        pair[1, model.KERNEL_COLUMNS.start + block] = KERNELS[k]
-        pair[1, model.EXPAND_COLUMNS.start + block] = EXPANDS[e]
-        block_macs[block, k, e] = np.diff(macs_at_224(pair))[0]
-    return {"fixed_macs": int(macs_at_224(smallest)[0]), "block_macs": block_macs}
-
-
-def _error_model(rows: Measurements, by_resolution: list[dict[str, float]], left: list[dict[str, float]],
-                 sizes: dict[str, Any]) -> dict[str, Any]:
-    """Fields of `predictor.ErrorModel`."""
-    known = np.array([part["resolution_px"] for part in by_resolution], dtype=float)
-    size = [macs_at_224(rows.values[rows.values[:, 0] == resolution]) for resolution in known]
-    bias = np.abs([part["bias_points"] for part in left])
-    return {
-        "resolutions_px": known,
-        "error_points": [max(part["mae_points"], part["neighbourhood_mae_points"]) for part in by_resolution],
-        "smallest_macs": [int(s.min()) for s in size],
-        "largest_macs": [int(s.max()) for s in size],
-        "between_points": bias[1:-1].max(),
-        "beyond_points_per_px": (bias[[0, -1]] / np.diff(known)[[0, -1]]).max(),
-        "size_points": max(0.0, np.max(sizes["added_mae_points"])),
-        "size_log_distance": sizes["median_log_distance"],
-    }
+    added = np.abs(left_out(rows, inside, fit_by_cross_validation) - rows.top1_percent[inside]) - error[inside]
+    end = 2 * at[inside] + (score > ends[at, 2])[inside]
+    worst = float((np.bincount(end, added) / np.bincount(end)).max())
+    found = {"score_points": max(0.0, worst), "score_distance": float(np.median(outside[inside]))}
+    return {"lowest_score": ends[:, 0], "highest_score": ends[:, 3], **found}
 
 
 def fit_file(paths: Sequence[Path], seed: int = SEED) -> dict[str, Any]:
     """Fit to files of measured networks (see `read_measurements`): the contents of the coefficient file."""
     rows = read_measurements(paths)
-    if len(np.unique(rows.values[:, 0])) < 3:
+    known = np.unique(rows.values[:, 0])
+    if len(known) < 3:
         raise CosearchError(f"{', '.join(map(str, paths))}: an estimator of the space needs three resolutions or more")
-    final = fit_by_cross_validation(rows, seed)
-    reference = int(np.argmin(final.noise_points))
-    near = np.empty(len(rows.values), dtype=np.int64)
-    for i in range(len(paths)):
-        near[rows.set_index == i] = neighbourhood_folds(rows.values[rows.set_index == i], seed)
-    estimates = held_back(rows, random_folds(rows.values, seed), fit_by_cross_validation)
-    ...
+    fit = fit_by_cross_validation(rows, seed)
+    reference = int(np.argmin(fit.noise_points))
+    coefficients = fit.on_scale_of(reference)
+    bias, covariance = fit.offset_points - fit.offset_points[reference], fit.offset_covariance
+    bias_variance = np.diag(covariance) + covariance[reference, reference] - 2 * covariance[reference]
+
+    # A user gets estimates on the reference scale, so their errors are what counts; measured values stay as they are.
+    near = np.concatenate([neighbourhood_folds(rows.values[rows.set_index == i], seed) for i in range(len(paths))])
+    random_off, near_off = (
+        held_back(rows, folds, fit_by_cross_validation) - bias[rows.set_index] - rows.top1_percent
+        for folds in (random_folds(rows.values, seed), near)
+    )
+    parts = {}
+    for resolution in known:
+        inside = rows.values[:, 0] == resolution
+        near_mae = np.abs(near_off[inside]).mean()
+        part = summary(random_off[inside], rows.top1_percent[inside])
+        parts[int(resolution)] = {**part, "neighbourhood_mae_points": near_mae}
+    left = leave_resolutions_out(rows, fit_by_cross_validation)
+    left_bias = np.abs([part["bias_points"] for part in left.values()])
+    errors = {
+        "resolutions_px": known,
+        "error_points": [max(part["mae_points"], part["neighbourhood_mae_points"]) for part in parts.values()],
+        "between_points": left_bias[1:-1].max(),
+        "beyond_points_per_px": (left_bias[[0, -1]] / np.diff(known)[[0, -1]]).max(),
+        **_score_ends(rows, coefficients, np.abs(random_off)),
+    }
+    sources = [
+        {
+            "name": path.name,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "rows": int((rows.set_index == i).sum()),
+            "noise_points": fit.noise_points[i],
+            "set_bias_points": bias[i],
+            "set_bias_standard_error_points": np.sqrt(max(bias_variance[i], 0.0)),
+        }
+        for i, path in enumerate(paths)
+    ]
+    chosen = {"seed": seed, "folds": FOLDS, "ridge": fit.ridge, "sources": sources}
+    return {
+        "format": model.FORMAT,
+        "estimates": "ImageNet top-1 in percent, OFA-MobileNetV3 w1.0, shared weights, no fine-tuning",
+        "scale": paths[reference].name,
+        "coefficients": asdict(coefficients),
+        "errors": errors,
+        "fit": {**chosen, "held_back": parts, "resolution_left_out": left},
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command in the module's docstring; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m cosearch.accuracy.fit", description=__doc__.split("\n")[0])
+    """Run the command of the module's docstring; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m cosearch.accuracy.fit", description="fits the accuracy estimator")
     parser.add_argument("measured", type=Path, nargs="+", help="files of measured networks, one per set")
     parser.add_argument("-o", "--output", type=Path, required=True, help="JSON file to write")
-    parser.add_argument("--seed", type=int, default=SEED, help="of the folds (default: %(default)s)")
+    chosen = parser.parse_args(arguments)
+    try:
+        text = json.dumps(fit_file(chosen.measured), default=lambda array: array.tolist())
+        contents = json.loads(text, parse_float=lambda digits: round(float(digits), 6))
+        chosen.output.write_text(json.dumps(contents, indent=1) + "\n", encoding="utf-8")
+    except (CosearchError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -195,9 +195,9 @@ class Coefficients:
         additive = sum_over_blocks(self.kernel_score[:, :, None] + self.expand_score[:, None, :], self.depth_score)
         return np.stack([saturate(row, rate) for row, rate in zip(additive, self.stage_rate, strict=True)])
 
-    def score(self, values: NDArray[np.integer]) -> NDArray[np.float64]:
-        """Sum of the stage scores (n,) of networks of knob values (n, 46)."""
-        return self.stage_scores.ravel()[stage_options(values) + _FIRST_OF_STAGE].sum(axis=1)
+    def score_of_options(self, option: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Sum of the stage scores (n,) of networks whose stages take these options (n, 5), see `stage_options`."""
+        return self.stage_scores.ravel()[option + _FIRST_OF_STAGE].sum(axis=1)
 
     def resolution_points(self, resolution_px: NDArray[np.float64]) -> NDArray[np.float64]:
         """What a resolution adds to top-1, in points; 0 at 192 px."""
@@ -229,43 +229,43 @@ class ErrorModel:
         Measured resolutions, ascending; the next three attributes are per measured resolution.
     error_points : ndarray, shape (m,)
         Mean absolute error of held-back rows, in points.
-    smallest_macs, largest_macs : ndarray, shape (m,)
-        Range of the measured networks' MACs, each network counted at 224 px.
+    lowest_score, highest_score : ndarray, shape (m,)
+        Range of the measured networks' scores.
     between_points : float
         Bias of an inner resolution that was left out, in points.
     beyond_points_per_px : float
         Bias of an end resolution that was left out, per pixel of its distance to the next one.
-    size_points, size_log_distance : float
-        Added error of the smallest and largest tenth when left out, in points, and their median distance from the rest
-        (difference of log MACs).
+    score_points, score_distance : float
+        Added error, in points, of the tenths with the lowest and highest scores when left out, and their median
+        distance from the rest.
     """
 
     resolutions_px: NDArray[np.float64]
     error_points: NDArray[np.float64]
-    smallest_macs: NDArray[np.float64]
-    largest_macs: NDArray[np.float64]
+    lowest_score: NDArray[np.float64]
+    highest_score: NDArray[np.float64]
     between_points: float
     beyond_points_per_px: float
-    size_points: float
-    size_log_distance: float
+    score_points: float
+    score_distance: float
 
     def judge(
-        self, resolution_px: NDArray[np.float64], size_macs: NDArray[np.float64]
+        self, resolution_px: NDArray[np.float64], score: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Expected absolute error (n,) in points and the flag `extrapolated` (n,), from resolution and MACs at 224 px."""
+        """Expected absolute error (n,) in points and the flag `extrapolated` (n,) of networks of these scores (n,)."""
         known = self.resolutions_px
         right = np.searchsorted(known, resolution_px).clip(0, len(known) - 1)
-        left = np.where(known[right] == resolution_px, right, (right - 1).clip(0))
-        half_gap = np.maximum((known[right] - known[left]) / 2, 1e-9)
+        left = np.where(known[right] <= resolution_px, right, (right - 1).clip(0))
+        half_gap = np.maximum((known[right] - known[left]) / 2, 1)
         nearest = np.minimum(np.abs(resolution_px - known[left]), np.abs(resolution_px - known[right]))
         beyond = np.maximum(known[0] - resolution_px, resolution_px - known[-1]).clip(0)
         error = np.maximum(self.error_points[left], self.error_points[right])
         error += np.where(beyond > 0, beyond * self.beyond_points_per_px, self.between_points * nearest / half_gap)
 
-        low = np.interp(resolution_px, known, self.smallest_macs)
-        high = np.interp(resolution_px, known, self.largest_macs)
-        outside = np.log(np.maximum(size_macs / high, low / size_macs)).clip(0)
-        error += np.where(outside > 0, self.size_points * np.maximum(outside / self.size_log_distance, 1), 0)
+        low = np.interp(resolution_px, known, self.lowest_score)
+        high = np.interp(resolution_px, known, self.highest_score)
+        outside = np.maximum(score - high, low - score).clip(0)
+        error += np.where(outside > 0, self.score_points * np.maximum(outside / self.score_distance, 1), 0)
         return error, (beyond > 0) | (outside > 0)
 
 
@@ -325,13 +325,6 @@ class OfaMobileNetV3Predictor:
         """Name of the set of measurements whose scale the estimates are on."""
         return str(self.contents["scale"])
 
-    @cached_property
-    def _option_tables(self) -> NDArray[np.float64]:
-        """Score and MACs at 224 px of every option of every stage, flat: (5 options, 2)."""
-        size = self.contents["size"]
-        macs = sum_over_blocks(np.array(size["block_macs"]), np.zeros((STAGES, len(DEPTHS))))
-        return np.stack([self.coefficients.stage_scores.ravel(), macs.ravel()], axis=1)
-
     def estimate(self, values: NDArray[np.integer]) -> AccuracyEstimate:
         """Estimate top-1 of n sub-networks.
 
@@ -356,23 +349,25 @@ class OfaMobileNetV3Predictor:
                 f"{self.name}: knob values must be an integer array of shape (n, {len(KNOBS)}): resolution, 5 depths, "
                 f"20 kernels, 20 expand ratios; got shape {values.shape} of {values.dtype}"
             )
-        fixed = self.contents["size"]["fixed_macs"]
-        totals = np.empty((len(values), 2))
+        score = np.empty(len(values))
         for start in range(0, len(values), _CHUNK_ROWS):
-            chunk = values[start : start + _CHUNK_ROWS]
-            option = stage_options(chunk)
-            if option.max() >= STAGE_OPTIONS or chunk[:, 0].min() <= 0:
-                raise CosearchError(f"{self.name}: {first_mistake(chunk, start)}")
-            option += _FIRST_OF_STAGE
-            totals[start : start + _CHUNK_ROWS] = self._option_tables[option].sum(axis=1)
+            rows = slice(start, start + _CHUNK_ROWS)
+            option = stage_options(values[rows])
+            if option.max() >= STAGE_OPTIONS or values[rows, 0].min() <= 0:
+                raise CosearchError(f"{self.name}: {first_mistake(values[rows], start)}")
+            score[rows] = self.coefficients.score_of_options(option)
         resolution = values[:, 0].astype(float)
-        error, extrapolated = self.errors.judge(resolution, fixed + totals[:, 1])
-        return AccuracyEstimate(self.coefficients.top1_percent(totals[:, 0], resolution), error, extrapolated)
+        error, extrapolated = self.errors.judge(resolution, score)
+        return AccuracyEstimate(self.coefficients.top1_percent(score, resolution), error, extrapolated)
 
 
 def first_mistake(values: NDArray[np.integer], first_row: int, row_name: str = "row") -> str:
     """The first value that is no choice of its knob, in words; rows are counted from ``first_row``."""
-    allowed = (("depth", DEPTH_COLUMNS, DEPTHS), ("kernel", KERNEL_COLUMNS, KERNELS), ("expand", EXPAND_COLUMNS, EXPANDS))
+    allowed = (
+        ("depth", DEPTH_COLUMNS, DEPTHS),
+        ("kernel", KERNEL_COLUMNS, KERNELS),
+        ("expand", EXPAND_COLUMNS, EXPANDS),
+    )
     for row, network in enumerate(values, start=first_row):
         if network[0] <= 0:
             return f"{row_name} {row}: resolution is {network[0]}, must be a positive number of pixels"
