@@ -22,7 +22,7 @@ _HOME = {
     "target_names": "accel_models.description",
 }
 
-__all__ = sorted(_HOME)  # noqa: PLE0605
+__all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
     from accel_models.accelerator import Accelerator as Accelerator

@@ -95,7 +95,9 @@ class MemoryLevel(Frozen):
             raise ValueError(f"keeps {list(self.keeps)} must name one or more of {list(DATASPACES)}, each once")
         if (self.entries is None) != (self.component == "dram"):
             raise ValueError(
-                "entries must be left out for dram (unlimited)" if self.entries else f"entries missing for {self.component}"
+                "entries must be left out for dram (unlimited)"
+                if self.entries
+                else f"entries missing for {self.component}"
             )
         return self
 
@@ -208,7 +210,9 @@ class Accelerator(Frozen):
             raise ValueError(f"levels: two levels share a name: {names}")
         outer = self.levels[-1]
         if outer.component != "dram" or len(outer.keeps) != len(DATASPACES):
-            raise ValueError(f"levels: the last (outermost) level, {outer.name!r}, must be dram and keep every dataspace")
+            raise ValueError(
+                f"levels: the last (outermost) level, {outer.name!r}, must be dram and keep every dataspace"
+            )
         if any(level.component == "dram" for level in self.levels[:-1]):
             raise ValueError("levels: only the outermost level can be dram")
         return self

@@ -98,7 +98,9 @@ def read_yaml(content: bytes | str, file: str) -> Any:
         mark = error.problem_mark
         what = str(error.problem).split('"')[1:2] or [str(error.problem)]
         where = f":{mark.line + 1}" if mark else ""
-        raise DescriptionError(f"{file}{where}: key {what[0]!r} stands twice in one mapping; keep one of them") from None
+        raise DescriptionError(
+            f"{file}{where}: key {what[0]!r} stands twice in one mapping; keep one of them"
+        ) from None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f":{mark.line + 1}" if mark else ""
@@ -211,7 +213,7 @@ def _check_search(target: Accelerator, tree: Any, file: str) -> None:
     for place, knob in enumerate(target.search):
         try:
             for value in {0: knob.values()[0], 1: knob.values()[-1]}.values():
-                with_values(target, {path: value for path in knob.sets})
+                with_values(target, dict.fromkeys(knob.sets, value))
         except DescriptionError as error:
             mistakes.append(f"{file}:{_line(tree, ('search', place))}: search: {knob.name}: {error}")
     if mistakes:
@@ -241,7 +243,9 @@ def with_values(target: Accelerator, values: Mapping[str, Any]) -> Accelerator:
         for key in way:
             holder = holder.get(key) if isinstance(holder, dict) else None
         if not isinstance(holder, dict) or last not in holder:
-            raise DescriptionError(f"path {path!r} leads to no value; paths start with one of {', '.join(sorted(starts))}")
+            raise DescriptionError(
+                f"path {path!r} leads to no value; paths start with one of {', '.join(sorted(starts))}"
+            )
         holder[last] = value
     try:
         return type(target).model_validate(data)

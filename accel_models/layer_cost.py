@@ -17,6 +17,8 @@ from accel_models.workload import DATASPACES, DIMS, Layer
 if TYPE_CHECKING:
     import pandas as pd
 
+_COUNTS = (kernels.TILE, kernels.READS, kernels.FILLS, kernels.UPDATES)
+
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
@@ -82,7 +84,8 @@ def layer_cost(layer: Layer, accelerator: Accelerator, mapping: Mapping) -> Laye
     )
     return LayerCost(
         layer, mapping, energy, latency, compute, layer.macs / (accelerator.macs_per_cycle * latency),
-        layer.macs * plan.mac_energy_pj, _traffic(accelerator, array, counts), _level_cycles(plan.machine, names, counts, compute),
+        layer.macs * plan.mac_energy_pj, _traffic(accelerator, array, counts),
+        _level_cycles(plan.machine, names, counts, compute),
     )  # fmt: skip
 
 
@@ -94,8 +97,10 @@ def _traffic(accelerator: Accelerator, array: np.ndarray, counts: np.ndarray) ->
         instances = int(used[above]) if above >= 0 else 1
         for name, row in zip(DATASPACES, counts[place], strict=True):
             if name in level.keeps:
-                numbers = (int(row[i]) for i in (kernels.TILE, kernels.READS, kernels.FILLS, kernels.UPDATES))
-                rows.append(Traffic(level.name, name, instances, *numbers, float(row[kernels.ENERGY])))
+                tile, reads, fills, updates = (int(row[column]) for column in _COUNTS)
+                rows.append(
+                    Traffic(level.name, name, instances, tile, reads, fills, updates, float(row[kernels.ENERGY]))
+                )
     return tuple(rows)
 
 

@@ -30,9 +30,13 @@ class LevelMapping:
         for place, loops in (("temporal", self.temporal), ("spatial_x", self.spatial_x), ("spatial_y", self.spatial_y)):
             for dim, factor in loops:
                 if dim not in DIMS:
-                    raise MappingError(f"mapping: {self.level}.{place}: {dim!r} is no loop dim; known: {' '.join(DIMS)}")
+                    raise MappingError(
+                        f"mapping: {self.level}.{place}: {dim!r} is no loop dim; known: {' '.join(DIMS)}"
+                    )
                 if isinstance(factor, bool) or not isinstance(factor, int) or factor < 1:
-                    raise MappingError(f"mapping: {self.level}.{place}: factor {factor!r} of {dim} must be a positive integer")
+                    raise MappingError(
+                        f"mapping: {self.level}.{place}: factor {factor!r} of {dim} must be a positive integer"
+                    )
             if len({dim for dim, _ in loops}) != len(loops):
                 raise MappingError(f"mapping: {self.level}.{place} has two loops over one dim: {loops}")
 

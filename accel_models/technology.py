@@ -1,9 +1,8 @@
 """Energy and area of components by size, width, ports, operand bits and technology node.
 
 Every estimate is a published 45 nm point, or a curve through published points, times a factor for the node. None of it
-is a sign-off number: between published sources for "the same" component a factor of two is usual. What is trusted is the
-order of components and the trend with size, width and node, which hold strictly: more bytes, bits, ports or nanometres
-always cost more.
+is a sign-off number: between published sources for "the same" component a factor of two is usual. What is trusted is
+the order of components and the trend with size, width and node: more bytes, bits, ports or nanometres always cost more.
 
 What is left out: leakage, clock trees, control, and the wires between components (see :func:`wire_pj_per_bit_mm`).
 
@@ -77,8 +76,8 @@ _ENERGY_POLYNOMIALS: Mapping[int, tuple[float, float, float, float]] = {
     130: (7.171, -6.709, 2.904, 1.30),
     180: (0.0, 24.64, -17.98, 1.80),
 }
-"""Node -> a2, a1, a0 of energy = a2 V^2 + a1 V + a0 ([SB17], table 5, high-performance devices) and the supply V of the
-predictive technology model (PTM) that the equations were fitted to."""
+"""Node -> a2, a1, a0 of energy = a2 V^2 + a1 V + a0 ([SB17], table 5, high-performance devices) and V, the nominal
+supply of that node in the predictive technology models (ptm.asu.edu)."""
 
 _GAIN_45_TO_7 = 2.6
 """Energy at 45 nm over energy at 7 nm, geometric mean over adders, multipliers and SRAM: [J21], table 2."""
@@ -163,8 +162,8 @@ def multiply(bits: float, node_nm: float, kind: NumberKind = "int") -> UnitEstim
     """Return one multiplication of two operands of `bits` and its multiplier.
 
     Fitted to [H14] and [D15] at 45 nm: 8 and 32 bit integers, 16 and 32 bit floats; error 0 at those points. Between
-    them integers follow bits^1.98 (energy) and bits^1.82 (area). Not fitted: at 7 nm it gives 1.10 (int8), 0.81 (int32),
-    1.24 (fp16) and 1.09 (fp32) times [J21].
+    them integers follow bits^1.98 (energy) and bits^1.82 (area). Not fitted: at 7 nm it gives 1.10 (int8), 0.81
+    (int32), 1.24 (fp16) and 1.09 (fp32) times [J21].
     """
     return _unit(_MULTIPLY_PJ[kind], _MULTIPLY_UM2[kind], bits, node_nm)
 
@@ -196,8 +195,8 @@ _SRAM_PJ_PER_64_BITS: Curve = {8 * 1024: 10.0, 32 * 1024: 20.0, 1024 * 1024: 100
 
 _SRAM_FIXED_BITS = 8
 """Part of an access that does not depend on the width (decoder, word line), in bits of width. Lies between [D15], where
-32 bits of 8 KB cost half of 64 bits (here 0.56), and Accelergy's CACTI plug-in, where 16 bits cost 0.65 of 32 bits (here
-0.60)."""
+32 bits of 8 KB cost half of 64 bits (here 0.56), and Accelergy's CACTI plug-in, where 16 bits cost 0.65 of 32 bits
+(here 0.60)."""
 
 _SRAM_UM2_PER_BIT = 1.05
 """A 0.346 um2 cell (Intel, IEDM 2007) at 33 % array efficiency, as published accelerators have it; brought to 45 nm:
@@ -270,9 +269,9 @@ def sram(size_bytes: float, width_bits: float, node_nm: float, ports: int = 1) -
 
     Energy is fitted to [H14] at 45 nm (64 bits of 8 KB, 32 KB and 1 MB: 10, 20 and 100 pJ; error 0), power laws between
     and beyond (size^0.5, size^0.46). Reads and writes cost the same: CACTI has either dearer by a quarter, depending on
-    the organisation. Not fitted: a 512 byte scratchpad read 16 bits wide costs 0.91 of a 16-bit MAC, in [E16] 1.0; CACTI
-    7 at 45 nm gives half of this for 64 and 128 KB in banks; the points that [H14] has as 10, 20 and 100 pJ are 7.5, 8.5
-    and 14 pJ in [J21] at 7 nm, here 3.8, 7.7 and 38.
+    the organisation. Not fitted: a 512 byte scratchpad read 16 bits wide costs 0.91 of a 16-bit MAC, in [E16] 1.0;
+    CACTI 7 at 45 nm gives half of this for 64 and 128 KB in banks; the points that [H14] has as 10, 20 and 100 pJ are
+    7.5, 8.5 and 14 pJ in [J21] at 7 nm, here 3.8, 7.7 and 38.
 
     Area is fitted to published accelerators (see `_SRAM_UM2_PER_BIT`): each met within -26 % and +34 %, their geometric
     mean within 3 %.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -35,6 +35,11 @@ VectorKind = Literal[
     "normalise",
     "shuffle",
 ]
+
+
+_POSITIVE = (*DIMS, "stride_w", "stride_h", "dilation_w", "dilation_h")
+_WIDTHS = ("weight_bits", "input_bits", "output_bits")
+_SHORTHAND = {"stride": ("stride_w", "stride_h"), "dilation": ("dilation_w", "dilation_h"), "bits": _WIDTHS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +83,14 @@ class Layer:
     dynamic_weights: bool = False
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if item.name == "dynamic_weights" or (value is None and item.name.endswith("_bits")):
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise WorkloadError(f"layer: {item.name} = {value!r} must be a positive integer")
+        for name in _POSITIVE:
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise WorkloadError(f"layer: {name} = {value!r} must be a positive integer")
+        for name in _WIDTHS:
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 1):
+                raise WorkloadError(f"layer: {name} = {value!r} must be a positive integer or None")
 
     @property
     def dims(self) -> tuple[int, ...]:
@@ -145,9 +152,7 @@ class Layer:
         ):
             if value > 1:
                 parts.append(f"{text}={value}")
-        for text in ("weight_bits", "input_bits", "output_bits"):
-            if getattr(self, text) is not None:
-                parts.append(f"{text}={getattr(self, text)}")
+        parts += [f"{text}={getattr(self, text)}" for text in _WIDTHS if getattr(self, text) is not None]
         return " ".join(parts) or "N1"
 
     @classmethod
@@ -163,18 +168,12 @@ class Layer:
         for word in text.replace(",", " ").split():
             dim = re.fullmatch(r"([NKCPQRSG])=?(\d+)", word, re.IGNORECASE)
             option = re.fullmatch(r"(stride|dilation|bits|\w+_(?:w|h|bits))=(\d+)", word)
+            keys: tuple[str, ...] = ("",)
+            number = 0
             if dim:
-                keys = (dim[1].upper(),)
-                number = int(dim[2])
+                keys, number = (dim[1].upper(),), int(dim[2])
             elif option:
-                number = int(option[2])
-                keys = {
-                    "stride": ("stride_w", "stride_h"),
-                    "dilation": ("dilation_w", "dilation_h"),
-                    "bits": ("weight_bits", "input_bits", "output_bits"),
-                }.get(option[1], (option[1],))
-            else:
-                keys, number = ("",), 0
+                keys, number = _SHORTHAND.get(option[1], (option[1],)), int(option[2])
             for key in keys:
                 if key not in cls.__slots__ or key == "dynamic_weights":
                     raise WorkloadError(
@@ -186,7 +185,7 @@ class Layer:
                 values[key] = number
         if not values:
             raise WorkloadError(f"layer {text!r} names no dim; an example: 'K256 C256 P14 Q14 R3 S3'")
-        return cls(**values)
+        return cls(**values)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +320,7 @@ class Network:
         """The same as a networkx graph: node attribute `node`, edge attribute `elements`."""
         import networkx as nx
 
-        graph = nx.DiGraph(name=self.name)
+        graph: nx.DiGraph = nx.DiGraph(name=self.name)
         shapes = {INPUT: self.input}
         for node in self.nodes:
             graph.add_node(node.name, node=node)

@@ -136,10 +136,21 @@ class Archive:
 
     def pairs(self, where: str = "", values: tuple[Any, ...] = ()) -> list[Pair]:
         """Return the stored pairs in order of evaluation, those that an SQL condition selects."""
-        query = f"SELECT id, generation, genome, feasible, violation, extrapolated, reason, {', '.join(METRICS)} FROM pairs"
+        query = (
+            f"SELECT id, generation, genome, feasible, violation, extrapolated, reason, {', '.join(METRICS)} FROM pairs"
+        )
         rows = self._read(f"{query} {'WHERE ' + where if where else ''} ORDER BY id", values)
         return [
-            Pair(key, generation, tuple(json.loads(genome)), bool(feasible), violation, bool(outside), reason, _metrics(rest))
+            Pair(
+                key,
+                generation,
+                tuple(json.loads(genome)),
+                bool(feasible),
+                violation,
+                bool(outside),
+                reason,
+                _metrics(rest),
+            )
             for key, generation, genome, feasible, violation, outside, reason, *rest in rows
         ]
 

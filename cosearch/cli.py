@@ -13,7 +13,6 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from accel_models.accelerator import Accelerator
     from accel_models.workload import Network
     from cosearch.archive import Pair
     from cosearch.study import Progress, Study
@@ -54,7 +53,9 @@ EffortOption = Annotated[int, typer.Option(min=1, help="Mappings a sampling mapp
 SeedOption = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]
 
 
-@app.command(epilog="Example: cosearch search --space ofa-mobilenet-v3 --target eyeriss --limit 'area_mm2<=16' --out runs/a")
+@app.command(
+    epilog="Example: cosearch search --space ofa-mobilenet-v3 --target eyeriss --limit 'area_mm2<=16' --out runs/a"
+)
 def search(
     target: TargetOption,
     out: Annotated[Path, typer.Option(help="New folder for the record.")],
@@ -71,16 +72,16 @@ def search(
     workers: Annotated[int, typer.Option(help="Processes.")] = 2,
 ) -> None:
     """Search networks and hardware together; the record goes to a new folder."""
-    from accel_models.networks import load_network
     from cosearch.errors import SearchError
     from cosearch.evaluate import MappingOptions
     from cosearch.study import search as run
 
     if (fix is Fix.network) != (network is not None) or (network is None) == (space is None):
         raise SearchError("name either --space, or --fix network with --network NAME")
+    searched = _network(network, None) if network else str(space)
     study = _watched(
         lambda watch: run(
-            space if network is None else load_network(network),
+            searched,
             target,
             [name.strip() for name in objectives.split(",")],
             limits=limit or [],
@@ -115,7 +116,7 @@ def resume(
 
 
 @app.command(epilog="Example: cosearch front runs/first --format csv > front.csv")
-def front(run: RunArgument, format: FormatOption = Format.table) -> None:  # noqa: A002
+def front(run: RunArgument, format: FormatOption = Format.table) -> None:
     """Print the non-dominated pairs, best first objective first, with units."""
     from cosearch.study import Study, column_name
 
@@ -133,12 +134,22 @@ def front(run: RunArgument, format: FormatOption = Format.table) -> None:  # noq
              pair.metrics["area_mm2"], pair.metrics["macs"] / 1e6, "yes" if pair.extrapolated else ""]
             for pair in study.front_pairs()
         ]  # fmt: skip
-        columns = ["id", *(column_name(objective) for objective in study.objectives), "area_mm2", "macs_millions", "extrapolated"]
+        columns = [
+            "id",
+            *(column_name(objective) for objective in study.objectives),
+            "area_mm2",
+            "macs_millions",
+            "extrapolated",
+        ]
         _print_table(table(f"{len(rows)} non-dominated pairs; `cosearch show {run} ID` shows one", columns, rows))
 
 
 @app.command(epilog="Example: cosearch show runs/first 1742")
-def show(run: RunArgument, pair_id: Annotated[int, typer.Argument(metavar="ID", help="A pair's id.")], format: FormatOption = Format.table) -> None:  # noqa: A002
+def show(
+    run: RunArgument,
+    pair_id: Annotated[int, typer.Argument(metavar="ID", help="A pair's id.")],
+    format: FormatOption = Format.table,
+) -> None:
     """Show one pair: the network, the hardware, the cost of each layer, the mapping of the costliest."""
     from cosearch.report.pair import pair_details
     from cosearch.study import Study
@@ -179,7 +190,7 @@ def evaluate(
     objective: Annotated[str, typer.Option(help="What mappings minimise: edp, energy or latency.")] = "edp",
     effort: EffortOption = 1000,
     seed: SeedOption = 0,
-    format: FormatOption = Format.table,  # noqa: A002
+    format: FormatOption = Format.table,
 ) -> None:
     """Evaluate one network on one target."""
     from accel_models.description import load_target
@@ -195,7 +206,9 @@ def evaluate(
         _print_table(cost_table(cost))
 
 
-@app.command(name="map", epilog="Example: cosearch map --layer 'K256 C256 P14 Q14 R3 S3' --target eyeriss --objective edp")
+@app.command(
+    name="map", epilog="Example: cosearch map --layer 'K256 C256 P14 Q14 R3 S3' --target eyeriss --objective edp"
+)
 def map_layer(
     target: TargetOption,
     layer: Annotated[str | None, typer.Option(help="Loop bounds, such as 'K256 C256 P14 Q14 R3 S3 stride=2'.")] = None,
@@ -204,7 +217,7 @@ def map_layer(
     mapper: Annotated[str, typer.Option(help="Who looks for the mapping.")] = "random",
     effort: EffortOption = 1000,
     seed: SeedOption = 0,
-    format: FormatOption = Format.table,  # noqa: A002
+    format: FormatOption = Format.table,
 ) -> None:
     """Find the best mapping of a layer, or of each layer of a network."""
     from accel_models.description import load_target
@@ -217,7 +230,8 @@ def map_layer(
     accelerator = load_target(target)
     layers = [("layer", Layer.parse(layer))] if layer else _distinct(_network(str(network), None))
     results = [
-        (name, best_mapping(shape, accelerator, objective, mapper=mapper, effort=effort, seed=seed)) for name, shape in layers
+        (name, best_mapping(shape, accelerator, objective, mapper=mapper, effort=effort, seed=seed))
+        for name, shape in layers
     ]
     rows = [
         {
@@ -249,7 +263,7 @@ def map_layer(
 
 
 @targets_app.command("list", epilog="Example: cosearch targets list")
-def targets_list(format: FormatOption = Format.table) -> None:  # noqa: A002
+def targets_list(format: FormatOption = Format.table) -> None:
     """List the targets that ship."""
     from accel_models.description import load_target, target_names
 
@@ -257,21 +271,27 @@ def targets_list(format: FormatOption = Format.table) -> None:  # noqa: A002
 
 
 @targets_app.command("show", epilog="Example: cosearch targets show eyeriss")
-def targets_show(target: Annotated[str, typer.Argument(help="Name or file.")], format: FormatOption = Format.table) -> None:  # noqa: A002
+def targets_show(
+    target: Annotated[str, typer.Argument(help="Name or file.")], format: FormatOption = Format.table
+) -> None:
     """Show one target: levels, sizes, energies, area, search ranges."""
     from accel_models.description import load_target
     from cosearch.report.text import hardware_table, table
 
     found = load_target(target)
     if format is Format.json:
-        _print_json({**found.model_dump(mode="json"), "area_mm2": found.area_mm2, "macs_per_cycle": found.macs_per_cycle})
+        _print_json(
+            {**found.model_dump(mode="json"), "area_mm2": found.area_mm2, "macs_per_cycle": found.macs_per_cycle}
+        )
         return
     typer.echo(found.summary)
     for source in found.sources:
         typer.echo(f"  source: {source}")
     _print_table(hardware_table(found))
     _print_table(table("area", ["part", "mm²"], list(found.area_breakdown_mm2.items())))
-    rows = [[knob.name, len(knob.values()), _span(knob.values()), knob.unit, ", ".join(knob.sets)] for knob in found.search]
+    rows = [
+        [knob.name, len(knob.values()), _span(knob.values()), knob.unit, ", ".join(knob.sets)] for knob in found.search
+    ]
     _print_table(table("search", ["knob", "choices", "values", "unit", "sets"], rows))
 
 
@@ -281,7 +301,9 @@ def targets_check(file: Annotated[str, typer.Argument(help="A description file."
     from accel_models.description import load_target
 
     found = load_target(file)
-    typer.echo(f"{file}: {found.name} is fine: {found.macs_per_cycle} MACs, {len(found.levels)} levels, {found.area_mm2:.2f} mm²")
+    typer.echo(
+        f"{file}: {found.name} is fine: {found.macs_per_cycle} MACs, {len(found.levels)} levels, {found.area_mm2:.2f} mm²"
+    )
 
 
 @targets_app.command("schema", epilog="Example: cosearch targets schema > target.schema.json")
@@ -293,7 +315,7 @@ def targets_schema() -> None:
 
 
 @spaces_app.command("list", epilog="Example: cosearch spaces list")
-def spaces_list(format: FormatOption = Format.table) -> None:  # noqa: A002
+def spaces_list(format: FormatOption = Format.table) -> None:
     """List the spaces of networks."""
     from cosearch.spaces import load_space, space_names
 
@@ -308,7 +330,9 @@ def spaces_show(space: Annotated[str, typer.Argument(help="Name of a space.")]) 
 
     found = load_space(space)
     rows = [[knob.name, len(knob.choices), _span(knob.choices), knob.unit] for knob in found.knobs]
-    _print_table(table(f"{found.name}: {found.summary}; {found.size:.3g} networks", ["knob", "choices", "values", "unit"], rows))
+    _print_table(
+        table(f"{found.name}: {found.summary}; {found.size:.3g} networks", ["knob", "choices", "values", "unit"], rows)
+    )
 
 
 @spaces_app.command("sample", epilog="Example: cosearch spaces sample ofa-mobilenet-v3 --seed 1 -n 3")
@@ -339,7 +363,7 @@ class Catalogue(StrEnum):
 
 
 @app.command(name="list", epilog="Example: cosearch list networks")
-def list_names(what: Catalogue, format: FormatOption = Format.table) -> None:  # noqa: A002
+def list_names(what: Catalogue, format: FormatOption = Format.table) -> None:
     """List strategies, accuracy estimators or networks."""
     _print_rows(what.value, _catalogue(what), format)
 
@@ -354,13 +378,15 @@ def _catalogue(what: Catalogue) -> list[tuple[str, str]]:
     from cosearch.strategies import GROUP as STRATEGIES
 
     group = STRATEGIES if what is Catalogue.strategies else ESTIMATORS
-    return [(name, (load_plugin(group, what.value, name).__doc__ or "").splitlines()[0]) for name in plugin_names(group)]
+    return [
+        (name, (load_plugin(group, what.value, name).__doc__ or "").splitlines()[0]) for name in plugin_names(group)
+    ]
 
 
 def _network(name: str, resolution: int | None) -> Network:
-    from accel_models.networks import load_network
+    from accel_models.networks import load_network, read_config
 
-    return load_network(name, resolution)
+    return read_config(name, resolution) if name.endswith(".json") else load_network(name, resolution)
 
 
 def _distinct(network: Network) -> list[tuple[str, Any]]:
@@ -378,7 +404,14 @@ def _pair_json(study: Study, pair: Pair) -> dict[str, Any]:
 
     networks, hardware = choices(study, pair)
     named = {objective.name: pair.metrics[objective.metric] for objective in study.objectives}
-    return {"id": pair.id, **named, **pair.metrics, "extrapolated": pair.extrapolated, "network": networks, "hardware": hardware}
+    return {
+        "id": pair.id,
+        **named,
+        **pair.metrics,
+        "extrapolated": pair.extrapolated,
+        "network": networks,
+        "hardware": hardware,
+    }
 
 
 def _cost_json(cost: Any) -> dict[str, Any]:
@@ -391,7 +424,7 @@ def _cost_json(cost: Any) -> dict[str, Any]:
     return {**{key: getattr(cost, key) for key in keys}, "layers": rows}
 
 
-def _print_rows(kind: str, rows: list[tuple[str, str]], format: Format) -> None:  # noqa: A002
+def _print_rows(kind: str, rows: list[tuple[str, str]], format: Format) -> None:
     if format is Format.json:
         _print_json({"rows": [{"name": name, "summary": summary} for name, summary in rows]})
         return
@@ -423,7 +456,8 @@ def _watched(run: Any, budget: int, folder: Path) -> Study:
         task = bar.add_task("searching", total=budget)
 
         def watch(state: Progress) -> None:
-            text = f"generation {state.generation}, front {state.front_size}, {state.evaluated / max(state.seconds, 1e-9):.0f} pairs/s"
+            rate = state.evaluated / max(state.seconds, 1e-9)
+            text = f"generation {state.generation}, front {state.front_size}, {rate:.0f} pairs/s"
             bar.update(task, completed=state.evaluated, description=text)
 
         return _interruptible(lambda: run(watch), folder)

@@ -54,13 +54,17 @@ class Specification:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one pair costs; or, where the hardware cannot run the network at all, the reason."""
+    """What one pair costs; or, where the hardware cannot run the network at all, the reason.
+
+    `bits` is the narrower of weights and inputs, for who says what that costs in accuracy.
+    """
 
     latency_s: float = float("nan")
     energy_j: float = float("nan")
     area_mm2: float = float("nan")
     macs: int = 0
     params: int = 0
+    bits: int = 16
     reason: str = ""
 
 
@@ -80,12 +84,20 @@ class Evaluator:
             accelerator, cache = self._accelerator(hardware_genes)
             options = self.mapping
             asic.find_mappings(
-                network.distinct_layers, accelerator, cache, options.objective, options.mapper, options.effort, options.seed
+                network.distinct_layers,
+                accelerator,
+                cache,
+                options.objective,
+                options.mapper,
+                options.effort,
+                options.seed,
             )
         except (DescriptionError, MappingError) as error:
             return Outcome(macs=network.macs, params=network.params, reason=str(error))
         latency_s, energy_j = asic.totals(network, accelerator, cache)
-        return Outcome(latency_s, energy_j, accelerator.area_mm2, network.macs, network.params)
+        given = accelerator.precision
+        bits = min(given.weights, given.inputs) if given else 16
+        return Outcome(latency_s, energy_j, accelerator.area_mm2, network.macs, network.params, bits)
 
     def _accelerator(self, genome: Genomes) -> tuple[Accelerator, dict[Layer, Found]]:
         key = tuple(genome.tolist())

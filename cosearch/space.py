@@ -14,9 +14,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from accel_models.errors import unknown_name
 from numpy.typing import NDArray
 
+from accel_models.errors import unknown_name
 from cosearch.errors import SpaceError
 
 if TYPE_CHECKING:
@@ -98,7 +98,9 @@ class Space(ABC):
     def active_values(self, genome: Genomes) -> dict[str, Any]:
         """Return the choices of a genome that count."""
         active = self.active(genome[None])[0]
-        return {name: value for (name, value), counts in zip(self.values(genome).items(), active, strict=True) if counts}
+        return {
+            name: value for (name, value), counts in zip(self.values(genome).items(), active, strict=True) if counts
+        }
 
     def genome(self, values: Mapping[str, Any]) -> Genomes:
         """Return the canonical genome of named values; knobs that are not named take their first choice.
@@ -128,7 +130,9 @@ class Space(ABC):
         bad = np.flatnonzero((genome < 0) | (genome >= self.choices_per_knob))
         if bad.size:
             knob = self.knobs[bad[0]]
-            raise SpaceError(f"space {self.name!r}: gene {genome[bad[0]]} of {knob.name} is outside 0..{len(knob.choices) - 1}")
+            raise SpaceError(
+                f"space {self.name!r}: gene {genome[bad[0]]} of {knob.name} is outside 0..{len(knob.choices) - 1}"
+            )
 
 
 class NetworkSpace(Space):

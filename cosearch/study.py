@@ -19,9 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import cosearch
+from accel_models.network_file import network_from_json, network_to_json
 from accel_models.workload import Network
 from cosearch.accuracy import estimator_for
 from cosearch.accuracy._base import AccuracyEstimator
+from cosearch.accuracy.quantisation import quantisation_drop
 from cosearch.archive import FILE_NAME, Archive, Pair
 from cosearch.errors import RunError, SearchError
 from cosearch.evaluate import Evaluator, MappingOptions, Outcome, Specification, evaluate_all
@@ -241,8 +243,10 @@ def resume(
 
 def config_of(study: Study) -> SearchConfig:
     """Return what was asked of a recorded search."""
-    stored = {key: tuple(value) if isinstance(value, list) else value for key, value in study.config.items()}
-    return SearchConfig(**{**stored, "mapping": MappingOptions(**stored["mapping"])})
+    stored: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in study.config.items()
+    }
+    return SearchConfig(**{**stored, "mapping": MappingOptions(**study.config["mapping"])})
 
 
 def specification_of(study: Study) -> Specification:
@@ -251,14 +255,14 @@ def specification_of(study: Study) -> Specification:
     Raises
     ------
     UnknownNameError
-        If the search's space or network is not installed here.
+        If the search's space is not installed here.
     """
     from accel_models.accelerator import Accelerator
-    from accel_models.networks import load_network
     from cosearch.spaces import load_space
 
     config = config_of(study)
-    space = FixedNetwork(load_network(config.space)) if "network" in config.fixed else load_space(config.space)
+    stored = study.archive.get("network")
+    space = load_space(config.space) if stored is None else FixedNetwork(network_from_json(stored))
     target = Accelerator.model_validate_json(config.target)
     return Specification(space, target, "hardware" in config.fixed, config.mapping)
 
@@ -281,6 +285,8 @@ class _Run:
         self.objectives = parse_objectives(config.objectives)
         self.limits = [Limit.parse(limit) for limit in config.limits]
         self.estimator = self._estimator()
+        problem = Problem(self.space, len(self.objectives), len(self.limits), config.population)
+        self.strategy = make_strategy(config.strategy, problem, config.seed)
         self.known: dict[tuple[int, ...], Pair] = {}
 
     def describe(self, archive: Archive) -> None:
@@ -289,6 +295,8 @@ class _Run:
         archive.write_references(reference_rows(self.specification))
         archive.set("version", cosearch.__version__)
         archive.set("budget", self.budget)
+        if isinstance(self.space.networks, FixedNetwork):
+            archive.set("network", network_to_json(self.space.networks.network_itself))
         archive.set("config", asdict(self.config))
 
     def execute(self, archive: Archive, workers: int, on_progress: Callable[[Progress], None] | None) -> Study:
@@ -310,14 +318,15 @@ class _Run:
         self, archive: Archive, pickled: bytes, executor: Executor | None, workers: int,
         on_progress: Callable[[Progress], None] | None,
     ) -> None:  # fmt: skip
-        problem = Problem(self.space, len(self.objectives), len(self.limits), self.config.population)
-        strategy = make_strategy(self.config.strategy, problem, self.config.seed)
+        strategy = self.strategy
         replayed: dict[tuple[int, ...], Pair] = {}
         recorded = len(self.known)
         start, generation, idle = time.perf_counter(), 0, 0
         while len(replayed) < self.budget and idle < PATIENCE:
             generation += 1
             asked = strategy.ask()
+            if not len(asked):
+                break
             keys = [tuple(genome) for genome in asked.tolist()]
             fresh = list(dict.fromkeys(key for key in keys if key not in replayed))[: self.budget - len(replayed)]
             idle = 0 if fresh else idle + 1
@@ -346,16 +355,7 @@ class _Run:
         estimate = self._estimate(genomes)
         pairs = []
         for place, (genome, outcome) in enumerate(zip(genomes.tolist(), outcomes, strict=True)):
-            metrics = {
-                "top1_percent": float(estimate.top1_percent[place]) if estimate else math.nan,
-                "top1_error_points": float(estimate.error_points[place]) if estimate else math.nan,
-                "latency_s": outcome.latency_s,
-                "energy_j": outcome.energy_j,
-                "edp_js": outcome.latency_s * outcome.energy_j,
-                "area_mm2": outcome.area_mm2,
-                "macs": float(outcome.macs),
-                "params": float(outcome.params),
-            }
+            metrics = _figures(outcome, estimate, place)
             excess = [max(0.0, limit.violation(metrics)) for limit in self.limits]
             violation = UNMAPPABLE_VIOLATION if outcome.reason else float(sum(excess))
             pairs.append(
@@ -417,6 +417,25 @@ class _Run:
         raise SearchError(f"no pair of {len(pairs)} evaluated keeps the limits ({'; '.join(texts)}); loosen them")
 
 
+def _figures(outcome: Outcome, estimate: AccuracyEstimate | None, place: int) -> dict[str, float]:
+    """Return the metrics of one pair; the estimate's errors and the quantisation's add up."""
+    top1, error = math.nan, math.nan
+    if estimate is not None:
+        drop = quantisation_drop(outcome.bits)
+        top1 = float(estimate.top1_percent[place]) - drop.points
+        error = float(estimate.error_points[place]) + drop.error_points
+    return {
+        "top1_percent": top1,
+        "top1_error_points": error,
+        "latency_s": outcome.latency_s,
+        "energy_j": outcome.energy_j,
+        "edp_js": outcome.latency_s * outcome.energy_j,
+        "area_mm2": outcome.area_mm2,
+        "macs": float(outcome.macs),
+        "params": float(outcome.params),
+    }
+
+
 def reference_rows(specification: Specification) -> list[tuple[str, str, dict[str, float]]]:
     """Return known networks with a published accuracy, evaluated on the unmodified target."""
     from accel_models.networks import NETWORKS, load_network
@@ -427,10 +446,9 @@ def reference_rows(specification: Specification) -> list[tuple[str, str, dict[st
         outcome = Evaluator(fixed)(np.zeros(0, dtype=np.int64))
         if outcome.reason:
             continue
-        metrics = {key: float(value) for key, value in asdict(outcome).items() if key != "reason"}
-        metrics["edp_js"] = outcome.latency_s * outcome.energy_j
+        metrics = _figures(outcome, None, 0)
         metrics["top1_percent"] = NETWORKS[name].published_top1_percent or math.nan
-        rows.append((name, "published top-1, target as described", metrics))
+        rows.append((name, f"published float top-1; {specification.target.name} as described", metrics))
     return rows
 
 

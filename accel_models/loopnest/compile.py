@@ -44,21 +44,22 @@ def kernel(function: Function | None = None, **options: Any) -> Any:
     """
     if function is None:
         return lambda inner: kernel(inner, **options)
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(cache_folder())
+    config: Any = numba.config
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(cache_folder())
     try:
         compiled = numba.njit(cache=True, error_model="numpy", nogil=True, **options)(function)
     except RuntimeError:  # no folder can be written: compile in this process, keep nothing
         compiled = numba.njit(error_model="numpy", nogil=True, **options)(function)
     finally:
-        numba.config.CACHE_DIR = before
+        config.CACHE_DIR = before
     _heal_unreadable_cache(compiled)
     return compiled
 
 
 def _heal_unreadable_cache(compiled: Any) -> None:
     """Make a cached kernel that cannot be loaded count as absent, and clear its files."""
-    store = getattr(compiled, "_cache", None)
+    store: Any = getattr(compiled, "_cache", None)
     if not hasattr(store, "load_overload"):
         return
     load = store.load_overload

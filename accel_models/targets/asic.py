@@ -109,9 +109,8 @@ class _VectorCosts:
         bits = accelerator.precision.outputs if accelerator.precision else dram.word_bits
         energy = dram.energy_pj(accelerator.node_nm)
         self.lanes = unit.lanes
-        self.operation_pj = unit.energy_pj
-        if self.operation_pj is None:
-            self.operation_pj = technology.vector_lane(bits, accelerator.node_nm).energy_pj
+        estimate = technology.vector_lane(bits, accelerator.node_nm).energy_pj
+        self.operation_pj = estimate if unit.energy_pj is None else unit.energy_pj
         words = bits / dram.word_bits if accelerator.precision else 1.0
         self.words = words
         self.read_pj, self.write_pj = energy.read / dram.block_words, energy.write / dram.block_words

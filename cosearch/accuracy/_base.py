@@ -1,7 +1,7 @@
 """What an accuracy estimator promises.
 
-An estimator says how good networks are without running them. It gets the *values* of the knobs of a batch of networks
-and returns, per network, a top-1 accuracy, how far that is off on average, and whether the network lies outside what the
+An estimator says how good networks are without running them. It gets the *values* of the knobs of a batch of networks,
+and returns per network a top-1 accuracy, how far that is off on average, and whether the network lies outside what the
 estimator has seen. The rules:
 
 * **An estimate is never called measured.** Whoever shows one says "estimated top-1" and shows its error beside it: a
@@ -9,8 +9,8 @@ estimator has seen. The rules:
 * **Pure.** ``estimate`` depends on its argument and on what was fixed when the estimator was made, on nothing else: no
   random draw, no state that a call changes. The same network gets the same estimate alone and in a batch.
 * **What a network does not contain does not count.** Genes of blocks beyond a stage's depth change nothing.
-* **Errors.** Values that name no network of the space raise `cosearch.errors.CosearchError`. A network of the space that
-  lies outside the fitted range is not an error: it is estimated, flagged as extrapolated, and charged a larger error.
+* **Errors.** Values that name no network of the space raise `cosearch.errors.CosearchError`. A network of the space
+  that lies outside the fitted range is no error: it is estimated, flagged as extrapolated, and charged a larger error.
 * **The caller owns the arrays** that it hands in and gets back; an estimator changes none and keeps none.
 """
 

@@ -4,12 +4,12 @@
 
 The shipped file was written from two sets of measured OFA-MobileNetV3 w1.0 sub-networks (shared weights, full ImageNet
 validation set): 128, 160 and 192 px from MaximeGirard/memory-optimized-once-for-all (README: MIT) and 224 px from
-IntelLabs/DyNAS-T (Apache-2.0). One row per network: image_size, d1..d5, k1..k20, e1..e20, then `top1` (a fraction) or
+IntelLabs/DyNAS-T (Apache-2.0). One row per network: image_size, d1..d5, k1..k20, e1..e20, and `top1` (a fraction) or
 `top1_percent`; other columns are ignored. The same files give the same bytes.
 
 The fit is penalised least squares, solved by Levenberg-Marquardt: a row weighs 1 / variance of its set's held-back
-residuals, and scores are shrunk towards 0 with a strength chosen by cross-validation inside the rows at hand. Rows of the
-same network never lie on both sides of a split.
+residuals, and scores are shrunk towards 0 with a strength chosen by cross-validation inside the rows at hand. Rows of
+the same network never lie on both sides of a split.
 """
 
 from __future__ import annotations
@@ -39,9 +39,7 @@ Ints = NDArray[np.int64]
 FitFunction = Callable[["Measurements"], "Fit"]
 
 COLUMNS = ("image_size", *(f"{kind}{i + 1}" for kind, n in (("d", 5), ("k", 20), ("e", 20)) for i in range(n)))
-MINIMUM_ROWS = 20
-FOLDS = 5
-SEED = 0
+MINIMUM_ROWS, FOLDS, SEED = 20, 5, 0
 RIDGES = (10.0, 100.0, 1000.0, 10000.0)
 NEAR_GENES = 8  # a set whose rows have their nearest neighbour within fewer genes (median) is the trace of searches
 
@@ -49,32 +47,31 @@ _CENTRE_PERCENT = 75.0
 _PRIOR_SCALE_PX, _PRIOR_LOG_SCALE_SD = 50.0, 0.5
 _PRIOR_OFFSET_SD_POINTS = 0.1 / np.sqrt(2)  # of each set, so that two sets differ by 0 +- 0.1 points
 _PRIOR_RATE_SD = 5.0
-_FIRST_NOISE_POINTS = 0.3
-_MAXIMUM_STEPS = 100
+_FIRST_NOISE_POINTS, _MAXIMUM_STEPS = 0.3, 100
 _PER_STAGE = len(DEPTHS) + BLOCKS_PER_STAGE * (len(KERNELS) + len(EXPANDS))
 _SCORES = STAGES * _PER_STAGE
-
 _WIDTHS, _STRIDES, _GATED = (24, 40, 80, 112, 160), (2, 2, 2, 1, 2), (False, True, False, True, True)
 
 
 @dataclass(frozen=True)
 class Measurements:
-    """Measured networks of one or more sets: values (n, 46), top-1 (n,) in percent, number of the row's set (n,)."""
+    """Measured networks of ``sets`` sets: values (n, 46), top-1 (n,) in percent, number of the row's set (n,)."""
 
     values: Ints
     top1_percent: Floats
     set_index: Ints
+    sets: int
 
     def take(self, which: NDArray[np.bool_]) -> Measurements:
         """The rows where ``which`` (n,) is true."""
-        return Measurements(self.values[which], self.top1_percent[which], self.set_index[which])
+        return Measurements(self.values[which], self.top1_percent[which], self.set_index[which], self.sets)
 
 
 def read_measurements(paths: Sequence[Path]) -> Measurements:
     """Read files of measured networks, one set each; CosearchError names the file, line and column of a mistake."""
-    read = [_read_file(path) for path in paths]
-    index = np.repeat(np.arange(len(read)), [len(values) for values, _ in read])
-    return Measurements(np.concatenate([v for v, _ in read]), np.concatenate([top1 for _, top1 in read]), index)
+    values, top1 = zip(*[_read_file(path) for path in paths], strict=True)
+    set_index = np.repeat(np.arange(len(paths)), [len(part) for part in top1])
+    return Measurements(np.concatenate(values), np.concatenate(top1), set_index, len(paths))
 
 
 def _read_file(path: Path) -> tuple[Ints, Floats]:
@@ -84,12 +81,10 @@ def _read_file(path: Path) -> tuple[Ints, Floats]:
             target, unit = ("top1_percent", 1.0) if "top1_percent" in header else ("top1", 100.0)
             missing = [name for name in (*COLUMNS, target) if name not in header]
             if missing:
-                raise CosearchError(
-                    f"{path}: {len(missing)} columns are missing, the first is {missing[0]!r}; wanted: "
-                    "image_size, d1..d5, k1..k20, e1..e20, and top1 (a fraction) or top1_percent"
-                )
-            wanted = [header.index(name) for name in (*COLUMNS, target)]
-            cells = [[row[column] for column in wanted] for row in csv.reader(stream)]
+                wanted = "image_size, d1..d5, k1..k20, e1..e20, and top1 (a fraction) or top1_percent"
+                raise CosearchError(f"{path}: no column {missing[0]!r} ({len(missing)} are missing); wanted: {wanted}")
+            columns = [header.index(name) for name in (*COLUMNS, target)]
+            cells = [[row[column] for column in columns] for row in csv.reader(stream) if row]
         if len(cells) < MINIMUM_ROWS:
             raise CosearchError(f"{path}: {len(cells)} rows; at least {MINIMUM_ROWS} measured networks are needed")
         table = np.array(cells, dtype=float)
@@ -98,12 +93,12 @@ def _read_file(path: Path) -> tuple[Ints, Floats]:
     top1, values = table[:, -1] * unit, table[:, :-1].astype(np.int64)
     wrong = ~((top1 > 0) & (top1 < 100)) | (values != table[:, :-1]).any(axis=1)
     if wrong.any():
-        raise CosearchError(
-            f"{path}, line {np.flatnonzero(wrong)[0] + 2}: {target} must lie between 0 and "
-            f"{100 / unit:g}, and every knob must be a whole number"
-        )
-    if model.stage_options(values).max() >= model.STAGE_OPTIONS or values[:, 0].min() <= 0:
-        raise CosearchError(f"{path}, {model.first_mistake(values, 2, 'line')}")
+        rule = f"{target} must lie between 0 and {100 / unit:g}, and every knob must be a whole number"
+        raise CosearchError(f"{path}, line {np.flatnonzero(wrong)[0] + 2}: {rule}")
+    try:
+        model.stage_options(values)
+    except CosearchError as error:
+        raise CosearchError(f"{path}: {error} (row 0 is line 2)") from error
     return values, top1
 
 
@@ -114,16 +109,9 @@ def _channels(value: Ints | Floats) -> Ints:
 
 
 def count_macs_and_params(values: Ints) -> tuple[Ints, Ints]:
-    """MACs and parameters of w1.0 sub-networks: convolutions, FC and squeeze-excite; 2 BN parameters per channel.
+    """MACs (n,) and parameters (n,) of w1.0 sub-networks, from values (n, 46) in the order of `predictor.KNOBS`.
 
-    Parameters
-    ----------
-    values : ndarray of int, shape (n, 46)
-        Knob values in the order of `predictor.KNOBS`.
-
-    Returns
-    -------
-    macs, params : ndarray of int64, shape (n,)
+    Convolutions, fully connected layers and squeeze-excite count as MACs; batch norm has 2 parameters per channel.
     """
     side = -(-values[:, 0] // 2)
     macs = side**2 * (27 * 16 + 9 * 16 + 16 * 16)  # stem; first block: depth-wise and project
@@ -147,7 +135,7 @@ def count_macs_and_params(values: Ints) -> tuple[Ints, Ints]:
 
 
 def random_folds(values: Ints, seed: int) -> Ints:
-    """Fold 0..`FOLDS`-1 of every row (n,), drawn at random; a network, at whatever resolutions, is in one fold."""
+    """Fold 0..`FOLDS`-1 of every row (n,), drawn at random; a network is in one fold, at whatever resolutions."""
     networks = np.unique(model.stage_options(values), axis=0, return_inverse=True)[1].ravel()
     return np.random.default_rng(seed).permutation(networks.max() + 1)[networks] % FOLDS
 
@@ -155,8 +143,7 @@ def random_folds(values: Ints, seed: int) -> Ints:
 def neighbourhood_folds(values: Ints, seed: int) -> Ints:
     """Folds (n,) that hold back whole neighbourhoods of a search's trace; random ones for a set that is no trace.
 
-    Distance is the number of genes (depths, and kernels and expand ratios of active blocks) that differ; neighbourhoods
-    are 2 `FOLDS` clusters by average linkage.
+    Neighbourhoods are 2 `FOLDS` clusters (average linkage) of networks that differ in few active genes.
     """
     genes = values[:, 1:].copy()
     active = np.arange(BLOCKS_PER_STAGE) < values[:, model.DEPTH_COLUMNS][:, :, None]
@@ -184,7 +171,7 @@ def design_matrix(values: Ints) -> Floats:
 
 @dataclass(frozen=True)
 class Fit:
-    """Coefficients on a scale between the sets', how far each set (sets,) reads above it in points, and what chose them.
+    """Coefficients on a scale between the sets', how far each set (sets,) reads above it, and how they were chosen.
 
     ``offset_covariance`` is (sets, sets); ``noise_points`` (sets,) the root mean square of the held-back residuals.
     """
@@ -195,16 +182,16 @@ class Fit:
     noise_points: Floats
     ridge: float
 
-    def on_scale_of(self, set_index: int) -> Coefficients:
-        """Coefficients whose estimates are on the scale of one set."""
-        return replace(self.coefficients, base_percent=self.coefficients.base_percent + self.offset_points[set_index])
+    def estimate(self, values: Ints, set_index: Ints) -> Floats:
+        """Top-1 (n,) in percent of networks (n, 46), each on the scale of a set (n,)."""
+        score = self.coefficients.score(values)
+        return self.coefficients.top1_percent(score, values[:, 0].astype(float)) + self.offset_points[set_index]
 
-
-def estimate(coefficients: Coefficients, values: Ints) -> Floats:
-    """Top-1 (n,) in percent of networks of knob values (n, 46)."""
-    return coefficients.top1_percent(
-        coefficients.score_of_options(model.stage_options(values)), values[:, 0].astype(float)
-    )
+    def on_scale_of(self, set_index: int) -> Fit:
+        """The same fit, with estimates for every set on the scale of one."""
+        base_percent = self.coefficients.base_percent + float(self.offset_points[set_index])
+        coefficients = replace(self.coefficients, base_percent=base_percent)
+        return replace(self, coefficients=coefficients, offset_points=np.zeros_like(self.offset_points))
 
 
 def _saturate(x: Floats, rate: Floats) -> tuple[Floats, Floats, Floats]:
@@ -233,7 +220,7 @@ def _model(theta: Floats, scored: Floats, resolution_px: Floats, sets: Floats) -
 
 def fit_rows(rows: Measurements, ridge: float, noise_points: Floats) -> Fit:
     """Fit to all rows; ``ridge`` shrinks the scores, ``noise_points`` (sets,) is the standard error of a row."""
-    n_sets, resolutions = len(noise_points), len(np.unique(rows.values[:, 0]))
+    n_sets, resolutions = rows.sets, len(np.unique(rows.values[:, 0]))
     weight = noise_points[rows.set_index] ** -2.0
     matrix = design_matrix(rows.values)
     mean = weight @ matrix / weight.sum()
@@ -241,8 +228,7 @@ def fit_rows(rows: Measurements, ridge: float, noise_points: Floats) -> Fit:
     data = (matrix - mean, rows.values[:, 0].astype(float), sets)
     target = rows.top1_percent - _CENTRE_PERCENT
 
-    prior = np.zeros(3 + n_sets + _SCORES + STAGES + 1)
-    prior[2] = np.log(_PRIOR_SCALE_PX)
+    prior = np.array([0, 0, np.log(_PRIOR_SCALE_PX), *[0] * (n_sets + _SCORES + STAGES + 1)])
     spread = [1e3, 1e3, _PRIOR_LOG_SCALE_SD, *[_PRIOR_OFFSET_SD_POINTS] * n_sets, *[ridge**-0.5] * _SCORES]
     penalty = np.array(spread + [_PRIOR_RATE_SD] * (STAGES + 1)) ** -2.0
     free = np.ones(len(prior), dtype=bool)
@@ -270,8 +256,8 @@ def fit_rows(rows: Measurements, ridge: float, noise_points: Floats) -> Fit:
         damping = max(damping / 4, 1e-9)
         if before - now <= 1e-10 * before:
             break
-    offsets = slice(int(free[:3].sum()), int(free[:3].sum()) + n_sets)
-    covariance = np.linalg.inv(normal)[offsets, offsets]
+    is_offset = np.isin(np.flatnonzero(free), np.arange(3, 3 + n_sets))
+    covariance: Floats = np.asarray(np.linalg.inv(normal), dtype=np.float64)[np.ix_(is_offset, is_offset)]
     return Fit(_coefficients(theta, mean, n_sets), theta[3 : 3 + n_sets], covariance, noise_points, ridge)
 
 
@@ -286,9 +272,9 @@ def _coefficients(theta: Floats, mean: Floats, n_sets: int) -> Coefficients:
 
 
 def fit_by_cross_validation(rows: Measurements, seed: int = SEED) -> Fit:
-    """Fit with noise and ridge chosen inside ``rows``: first each set's held-back residuals, then the best of `RIDGES`."""
+    """Fit with noise and ridge chosen inside ``rows``: first each set's held-back residuals, then one of `RIDGES`."""
     folds = random_folds(rows.values, seed)
-    noise = np.full(rows.set_index.max() + 1, _FIRST_NOISE_POINTS)
+    noise = np.full(rows.sets, _FIRST_NOISE_POINTS)
 
     def residuals(ridge: float, noise: Floats) -> Floats:
         return rows.top1_percent - held_back(rows, folds, lambda inside: fit_rows(inside, ridge, noise))
@@ -302,8 +288,7 @@ def fit_by_cross_validation(rows: Measurements, seed: int = SEED) -> Fit:
 
 def left_out(rows: Measurements, inside: NDArray[np.bool_], fit: FitFunction) -> Floats:
     """Top-1 in percent of the rows ``inside`` by a fit to the others, each row on its own set's scale."""
-    fitted = fit(rows.take(~inside))
-    return estimate(fitted.coefficients, rows.values[inside]) + fitted.offset_points[rows.set_index[inside]]
+    return fit(rows.take(~inside)).estimate(rows.values[inside], rows.set_index[inside])
 
 
 def held_back(rows: Measurements, folds: Ints, fit: FitFunction) -> Floats:
@@ -322,24 +307,18 @@ def summary(off: Floats, measured: Floats) -> dict[str, float]:
 
 def leave_resolutions_out(rows: Measurements, fit: FitFunction) -> dict[int, dict[str, float]]:
     """`summary` of each resolution (pixels) when a fit has not seen it."""
-    found = {}
-    for resolution in np.unique(rows.values[:, 0]):
-        inside = rows.values[:, 0] == resolution
-        measured = rows.top1_percent[inside]
-        found[int(resolution)] = summary(left_out(rows, inside, fit) - measured, measured)
-    return found
+    inside = {int(resolution): rows.values[:, 0] == resolution for resolution in np.unique(rows.values[:, 0])}
+    measured = {resolution: rows.top1_percent[which] for resolution, which in inside.items()}
+    return {r: summary(left_out(rows, which, fit) - measured[r], measured[r]) for r, which in inside.items()}
 
 
-def _score_ends(rows: Measurements, coefficients: Coefficients, error: Floats) -> dict[str, Any]:
-    """Score range per resolution, and what leaving out its lowest and highest tenth adds to the ``error`` (n,)."""
-    score, (known, at) = (
-        coefficients.score_of_options(model.stage_options(rows.values)),
-        np.unique(rows.values[:, 0], return_inverse=True),
-    )
+def _score_ends(rows: Measurements, score: Floats, error: Floats, fit: FitFunction) -> dict[str, Any]:
+    """Range of the scores (n,) per resolution; what leaving out its lowest and highest tenth adds to the error (n,)."""
+    known, at = np.unique(rows.values[:, 0], return_inverse=True)
     ends = np.array([np.quantile(score[at == i], [0, 0.1, 0.9, 1]) for i in range(len(known))])
     outside = np.maximum(ends[at, 1] - score, score - ends[at, 2])
     inside = outside > 0
-    added = np.abs(left_out(rows, inside, fit_by_cross_validation) - rows.top1_percent[inside]) - error[inside]
+    added = np.abs(left_out(rows, inside, fit) - rows.top1_percent[inside]) - error[inside]
     end = 2 * at[inside] + (score > ends[at, 2])[inside]
     worst = float((np.bincount(end, added) / np.bincount(end)).max())
     found = {"score_points": max(0.0, worst), "score_distance": float(np.median(outside[inside]))}
@@ -352,45 +331,44 @@ def fit_file(paths: Sequence[Path], seed: int = SEED) -> dict[str, Any]:
     known = np.unique(rows.values[:, 0])
     if len(known) < 3:
         raise CosearchError(f"{', '.join(map(str, paths))}: an estimator of the space needs three resolutions or more")
-    fit = fit_by_cross_validation(rows, seed)
-    reference = int(np.argmin(fit.noise_points))
-    coefficients = fit.on_scale_of(reference)
-    bias, covariance = fit.offset_points - fit.offset_points[reference], fit.offset_covariance
+    found = fit_by_cross_validation(rows, seed)
+    reference = int(np.argmin(found.noise_points))
+    bias, covariance = found.offset_points - found.offset_points[reference], found.offset_covariance
     bias_variance = np.diag(covariance) + covariance[reference, reference] - 2 * covariance[reference]
 
-    # A user gets estimates on the reference scale, so their errors are what counts; measured values stay as they are.
+    def fit(inside: Measurements) -> Fit:  # errors are of what a user gets: estimates on the reference scale
+        return fit_by_cross_validation(inside, seed).on_scale_of(reference)
+
     near = np.concatenate([neighbourhood_folds(rows.values[rows.set_index == i], seed) for i in range(len(paths))])
-    random_off, near_off = (
-        held_back(rows, folds, fit_by_cross_validation) - bias[rows.set_index] - rows.top1_percent
-        for folds in (random_folds(rows.values, seed), near)
-    )
+    off = held_back(rows, random_folds(rows.values, seed), fit) - rows.top1_percent
+    near_off = held_back(rows, near, fit) - rows.top1_percent
     parts = {}
     for resolution in known:
         inside = rows.values[:, 0] == resolution
-        near_mae = np.abs(near_off[inside]).mean()
-        part = summary(random_off[inside], rows.top1_percent[inside])
-        parts[int(resolution)] = {**part, "neighbourhood_mae_points": near_mae}
-    left = leave_resolutions_out(rows, fit_by_cross_validation)
+        part = summary(off[inside], rows.top1_percent[inside])
+        parts[int(resolution)] = part | {"neighbourhood_mae_points": np.abs(near_off[inside]).mean()}
+    left = leave_resolutions_out(rows, fit)
     left_bias = np.abs([part["bias_points"] for part in left.values()])
+    coefficients = found.on_scale_of(reference).coefficients
     errors = {
         "resolutions_px": known,
         "error_points": [max(part["mae_points"], part["neighbourhood_mae_points"]) for part in parts.values()],
         "between_points": left_bias[1:-1].max(),
         "beyond_points_per_px": (left_bias[[0, -1]] / np.diff(known)[[0, -1]]).max(),
-        **_score_ends(rows, coefficients, np.abs(random_off)),
+        **_score_ends(rows, coefficients.score(rows.values), np.abs(off), fit),
     }
     sources = [
         {
             "name": path.name,
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
             "rows": int((rows.set_index == i).sum()),
-            "noise_points": fit.noise_points[i],
+            "noise_points": found.noise_points[i],
             "set_bias_points": bias[i],
             "set_bias_standard_error_points": np.sqrt(max(bias_variance[i], 0.0)),
         }
         for i, path in enumerate(paths)
     ]
-    chosen = {"seed": seed, "folds": FOLDS, "ridge": fit.ridge, "sources": sources}
+    chosen = {"seed": seed, "folds": FOLDS, "ridge": found.ridge, "sources": sources}
     return {
         "format": model.FORMAT,
         "estimates": "ImageNet top-1 in percent, OFA-MobileNetV3 w1.0, shared weights, no fine-tuning",

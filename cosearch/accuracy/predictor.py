@@ -9,36 +9,38 @@ With ``sat(x; k) = (1 - exp(-k x)) / k``, which rises for every k and is x for k
     stage(s)         = sat(additive(s); k_s)
     additive(s)      = depth_score[s, depth] + sum over active blocks b of (kernel_score[b, k] + expand_score[b, e])
 
-that is (a resolution term) + (per-block and per-depth effects, additive inside a stage, saturating twice). What an exact
-search over blocks may rely on:
+that is (a resolution term) + (per-block and per-depth effects, additive inside a stage, saturating twice). What an
+exact search over blocks may rely on:
 
 * **additive inside a stage**: ``additive(s)`` is a sum over blocks, and ``stage(s)`` rises with it;
-* **additive across stages**: ``score`` is a sum over stages, each a function of 7,371 options (`Coefficients.stage_scores`
-  is the whole table), and top-1 rises with it;
-* **separate from resolution**: the best network for additive costs at one resolution has the best ``score`` at any, and
+* **additive across stages**: ``score`` is a sum over stages, each a function of 7,371 options
+  (`Coefficients.stage_scores` is the whole table), and top-1 rises with it;
+* **separate from resolution**: which of two networks is better is the same at every resolution, and
   `Coefficients.score_for_top1` turns a wanted top-1 into a wanted score.
 
-The two saturations are what products of stage sums stand for in a linear model (their second-order term is -k/2 times all
-products of two stages' effects). They need one number each, can be inverted, and on held-back rows do as well or better;
-(kernel, expand) pair effects and an interaction of resolution and network were tried and brought nothing on top.
+The two saturations are what products of stage sums stand for in a linear model: their second-order terms are -k_s / 2
+times the products inside a stage, and -k / 2 times the products of all pairs of stages. They cost six numbers and can
+be inverted. Tried on top: effects of (kernel, expand) pairs raised the held-back error; products of blocks of a stage,
+a coefficient for each pair of stages, or an interaction of resolution and network lowered it by .003 points at most.
 
 Where it comes from
 -------------------
-`cosearch.accuracy.fit` fits the coefficients to two sets of measured sub-networks of the public supernet: 128, 160 and 192
-px (MaximeGirard/memory-optimized-once-for-all, README: MIT) and 224 px (IntelLabs/DyNAS-T, Apache-2.0). The shipped file
-names files, rows, seeds and held-back errors. No resolution is in both sets, so a bias between them cannot be told from
-the resolution curve's shape; under the curve above, with a prior of 0 +- 0.1 points, it is the file's ``set_bias_points``.
-**Estimates are on the scale of the cleaner set** (the 224 px one), at all resolutions.
+`cosearch.accuracy.fit` fits the coefficients to two sets of measured sub-networks of the public supernet: 128, 160 and
+192 px (MaximeGirard/memory-optimized-once-for-all, README: MIT) and 224 px (IntelLabs/DyNAS-T, Apache-2.0). The shipped
+file names files, rows, seed and held-back errors. No resolution is in both sets, so a bias between them cannot be told
+from the shape of the resolution curve; under the curve above, with a prior of 0 +- 0.1 points, it is the file's
+``set_bias_points``. **Estimates are on the scale of the cleaner set** (the 224 px one), at all resolutions.
 
 What the error says
 -------------------
-* At a measured resolution: mean absolute error of held-back rows. In a set that was measured during searches, whose rows
-  are near copies of each other, whole neighbourhoods were held back. At 128-192 px most of it is the measurement's noise.
-* Between measured resolutions nothing was measured, but the curve was checked by leaving 160 or 192 px out: not flagged;
-  charged the worse neighbour's error plus that bias, growing to its full size halfway between the two.
-* Outside the measured resolutions, or with a size (MACs of the same network at 224 px) outside what was measured around
-  that resolution: flagged, and charged what leaving out the end resolution, or the smallest and largest tenth, cost;
-  growing with the distance.
+* At a measured resolution: mean absolute error of held-back rows. In a set that was measured during searches, whose
+  rows are near copies of each other, whole neighbourhoods were held back. At 128-192 px it is mostly measurement noise.
+* Between two measured resolutions nothing was measured, but the curve was checked by leaving 160 or 192 px out. So such
+  networks are not flagged, and are charged the worse neighbour's error (above 192 px: that of 192 px) plus the left-out
+  resolution's bias, growing to its full size halfway between the two.
+* Outside the measured resolutions, or with a score outside what was measured around that resolution (which is how too
+  small and too large networks show): flagged, and charged what leaving out an end resolution, or the tenths with the
+  lowest and the highest scores, cost; growing with the distance.
 """
 
 from __future__ import annotations
@@ -119,16 +121,53 @@ def stage_options(values: NDArray[np.integer]) -> NDArray[np.int32]:
     Returns
     -------
     ndarray of int32, shape (n, 5)
-        All options of depth 2 come first, then depth 3, then 4. Within a depth: sum over the active blocks j = 0, 1, ...
-        of 9^j (3 kernel index + expand index). A value that is no choice gives an index of `STAGE_OPTIONS` or more.
+        All options of depth 2 come first, then depth 3, then 4. Within a depth: sum over the active blocks j = 0,
+        1, ... of 9^j (3 kernel index + expand index).
+
+    Raises
+    ------
+    CosearchError
+        If ``values`` is no integer array of 46 columns, or holds a value that is no choice of its knob.
     """
-    shape = (len(values), STAGES, BLOCKS_PER_STAGE)
-    depth = _DEPTH_LOOKUP.take(values[:, DEPTH_COLUMNS], mode="clip")
-    pair = _KERNEL_LOOKUP.take(values[:, KERNEL_COLUMNS], mode="clip")
-    pair += _EXPAND_LOOKUP.take(values[:, EXPAND_COLUMNS], mode="clip")
-    option: NDArray[np.int32] = np.einsum("nsj,nsj->ns", pair.reshape(shape), _PLACE_VALUES[depth])
-    option += _DEPTH_OFFSETS[depth]
-    return option
+    values = np.asarray(values)
+    if values.ndim != 2 or values.shape[1] != len(KNOBS) or values.dtype.kind not in "iu":
+        raise CosearchError(
+            f"knob values must be an integer array of shape (n, {len(KNOBS)}): resolution, 5 depths, 20 kernels, "
+            f"20 expand ratios; got shape {values.shape} of {values.dtype}"
+        )
+    options = np.empty((len(values), STAGES), dtype=np.int32)
+    for start in range(0, len(values), _CHUNK_ROWS):
+        chunk = values[start : start + _CHUNK_ROWS]
+        depth = _DEPTH_LOOKUP.take(chunk[:, DEPTH_COLUMNS], mode="clip")
+        pair = _KERNEL_LOOKUP.take(chunk[:, KERNEL_COLUMNS], mode="clip")
+        pair += _EXPAND_LOOKUP.take(chunk[:, EXPAND_COLUMNS], mode="clip")
+        pair = pair.reshape(len(chunk), STAGES, BLOCKS_PER_STAGE)
+        option = np.einsum("nsj,nsj->ns", pair, _PLACE_VALUES[depth]) + _DEPTH_OFFSETS[depth]
+        if option.max() >= STAGE_OPTIONS or chunk[:, 0].min() <= 0:
+            raise CosearchError(_first_mistake(chunk, start))
+        options[start : start + _CHUNK_ROWS] = option
+    return options
+
+
+def _first_mistake(values: NDArray[np.integer], first_row: int) -> str:
+    """The first value that is no choice of its knob, in words; rows are counted from ``first_row``."""
+    kinds = (
+        ("depth", DEPTH_COLUMNS, DEPTHS),
+        ("kernel", KERNEL_COLUMNS, KERNELS),
+        ("expand", EXPAND_COLUMNS, EXPANDS),
+    )
+    for row, network in enumerate(values, start=first_row):
+        if network[0] <= 0:
+            return f"row {row}: resolution is {network[0]}, must be a positive number of pixels"
+        active = np.arange(BLOCKS_PER_STAGE) < network[DEPTH_COLUMNS][:, None]
+        for kind, columns, choices in kinds:
+            wrong = ~np.isin(network[columns], choices)
+            if kind != "depth":
+                wrong &= active.ravel()
+            if wrong.any():
+                knob = int(np.flatnonzero(wrong)[0])
+                return f"row {row}: {kind}_{knob + 1} is {network[columns][knob]}, must be one of {choices}"
+    raise AssertionError("called for values without a mistake")
 
 
 @cache
@@ -195,9 +234,9 @@ class Coefficients:
         additive = sum_over_blocks(self.kernel_score[:, :, None] + self.expand_score[:, None, :], self.depth_score)
         return np.stack([saturate(row, rate) for row, rate in zip(additive, self.stage_rate, strict=True)])
 
-    def score_of_options(self, option: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Sum of the stage scores (n,) of networks whose stages take these options (n, 5), see `stage_options`."""
-        return self.stage_scores.ravel()[option + _FIRST_OF_STAGE].sum(axis=1)
+    def score(self, values: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Sum of the stage scores (n,) of networks of knob values (n, 46); raises as `stage_options` does."""
+        return self.stage_scores.ravel()[stage_options(values) + _FIRST_OF_STAGE].sum(axis=1)
 
     def resolution_points(self, resolution_px: NDArray[np.float64]) -> NDArray[np.float64]:
         """What a resolution adds to top-1, in points; 0 at 192 px."""
@@ -284,8 +323,8 @@ class OfaMobileNetV3Predictor:
 
     Notes
     -----
-    All estimates are on the scale of one set of measurements, see `scale`. They are of sub-networks with the supernet's
-    shared weights and re-estimated batch-norm statistics: fine-tuning adds about one point at 76 % and about two at 70 %.
+    Estimates are of sub-networks with the supernet's shared weights and re-estimated batch-norm statistics. Published
+    specialised networks, fine-tuned for 25 or 75 epochs, are about half a point better at 76 % and two points at 70 %.
     """
 
     name = "ofa-mobilenet-v3-predictor"
@@ -311,14 +350,12 @@ class OfaMobileNetV3Predictor:
     @cached_property
     def coefficients(self) -> Coefficients:
         """The fitted numbers of the model."""
-        raw = self.contents["coefficients"]
-        return Coefficients(**{k: np.array(v) if isinstance(v, list) else v for k, v in raw.items()})
+        return Coefficients(**_arrays(self.contents["coefficients"]))
 
     @cached_property
     def errors(self) -> ErrorModel:
         """How far off an estimate is."""
-        raw = self.contents["errors"]
-        return ErrorModel(**{k: np.array(v, dtype=float) if isinstance(v, list) else v for k, v in raw.items()})
+        return ErrorModel(**_arrays(self.contents["errors"]))
 
     @property
     def scale(self) -> str:
@@ -336,47 +373,19 @@ class OfaMobileNetV3Predictor:
         Returns
         -------
         AccuracyEstimate
-            Estimated top-1 in percent, its expected absolute error in points, and whether it is extrapolated: (n,) each.
+            Top-1 in percent, its expected absolute error in points, and whether it is extrapolated: (n,) each.
 
         Raises
         ------
         CosearchError
             If ``values`` is no integer array of 46 columns, or holds a value that is no choice of its knob.
         """
-        values = np.asarray(values)
-        if values.ndim != 2 or values.shape[1] != len(KNOBS) or values.dtype.kind not in "iu":
-            raise CosearchError(
-                f"{self.name}: knob values must be an integer array of shape (n, {len(KNOBS)}): resolution, 5 depths, "
-                f"20 kernels, 20 expand ratios; got shape {values.shape} of {values.dtype}"
-            )
-        score = np.empty(len(values))
-        for start in range(0, len(values), _CHUNK_ROWS):
-            rows = slice(start, start + _CHUNK_ROWS)
-            option = stage_options(values[rows])
-            if option.max() >= STAGE_OPTIONS or values[rows, 0].min() <= 0:
-                raise CosearchError(f"{self.name}: {first_mistake(values[rows], start)}")
-            score[rows] = self.coefficients.score_of_options(option)
+        score = self.coefficients.score(values)
         resolution = values[:, 0].astype(float)
         error, extrapolated = self.errors.judge(resolution, score)
         return AccuracyEstimate(self.coefficients.top1_percent(score, resolution), error, extrapolated)
 
 
-def first_mistake(values: NDArray[np.integer], first_row: int, row_name: str = "row") -> str:
-    """The first value that is no choice of its knob, in words; rows are counted from ``first_row``."""
-    allowed = (
-        ("depth", DEPTH_COLUMNS, DEPTHS),
-        ("kernel", KERNEL_COLUMNS, KERNELS),
-        ("expand", EXPAND_COLUMNS, EXPANDS),
-    )
-    for row, network in enumerate(values, start=first_row):
-        if network[0] <= 0:
-            return f"{row_name} {row}: resolution is {network[0]}, must be a positive number of pixels"
-        active = np.arange(BLOCKS_PER_STAGE) < network[DEPTH_COLUMNS][:, None]
-        for kind, columns, choices in allowed:
-            wrong = ~np.isin(network[columns], choices)
-            if kind != "depth":
-                wrong &= active.ravel()
-            if wrong.any():
-                knob = int(np.flatnonzero(wrong)[0])
-                return f"{row_name} {row}: {kind}_{knob + 1} is {network[columns][knob]}, must be one of {choices}"
-    raise AssertionError("called for values without a mistake")
+def _arrays(fields: dict[str, Any]) -> dict[str, Any]:
+    """Lists as arrays of float64, the rest as it is."""
+    return {name: np.array(value, dtype=float) if isinstance(value, list) else value for name, value in fields.items()}

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cosearch.errors import RunError
-from cosearch.objective import Objective
+from cosearch.objective import Objective, to_minimise
+from cosearch.study import nondominated
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,11 +100,38 @@ def _draw_run(axis: Axes, study: Study, across: Objective, up: Objective, colour
                  label=f"{name}{len(cloud)} dominated pairs", rasterized=True)  # fmt: skip
     axis.scatter(*_points(front, across, up), s=18, color=colour, linewidths=0.4, edgecolors="white",
                  label=f"{name}Pareto front, {len(front)} pairs", zorder=3)  # fmt: skip
-    if len(study.objectives) == 2:
-        x, y = _points(front, across, up)
-        order = np.argsort(x)
-        axis.step(x[order], y[order], where="post" if up.maximise else "pre", color=colour, linewidth=1)
-    axis.set_xscale("log" if _spans(front + cloud, across) else "linear")
+    _draw_edge(axis, front, across, up, colour)
+    if _spans(front + cloud, across):
+        axis.set_xscale("log")
+        for which in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
+            which(_plain_decades())
+
+
+def _draw_edge(axis: Axes, front: Sequence[Pair], across: Objective, up: Objective, colour: str) -> None:
+    """Draw the line that no pair crosses in this panel: the front of its two objectives alone."""
+    values = to_minimise([across, up], [pair.metrics for pair in front])
+    edge = [front[place] for place in nondominated(values)]
+    x, y = _points(edge, across, up)
+    order = np.argsort(x)
+    axis.step(
+        x[order],
+        y[order],
+        where="post" if up.maximise else "pre",
+        color=colour,
+        linewidth=1,
+        label="best of this panel's two alone",
+    )
+
+
+def _plain_decades() -> Any:
+    """Return a formatter of a logarithmic axis that writes plain numbers at 1, 2 and 5 of each decade."""
+    from matplotlib.ticker import FuncFormatter
+
+    def text(value: float, place: int | None = None) -> str:
+        leading = value / 10 ** math.floor(math.log10(value)) if value > 0 else 0
+        return f"{value:g}" if min(abs(leading - digit) for digit in (1, 2, 5)) < 1e-6 else ""
+
+    return FuncFormatter(text)
 
 
 def _draw_references(axis: Axes, study: Study, across: Objective, up: Objective) -> None:

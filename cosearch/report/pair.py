@@ -10,6 +10,7 @@ import numpy as np
 from accel_models.accelerator import Accelerator
 from accel_models.targets.cost import NetworkCost
 from accel_models.workload import Network
+from cosearch.accuracy.quantisation import quantisation_drop
 from cosearch.archive import Pair
 from cosearch.evaluate import Specification
 from cosearch.spaces.joint import HARDWARE_PREFIX
@@ -31,9 +32,13 @@ class PairDetails:
         metrics = self.pair.metrics
         lines = [f"pair {self.pair.id} (generation {self.pair.generation}): {self.network}"]
         if np.isfinite(metrics["top1_percent"]):
+            given = self.target.precision
+            bits = min(given.weights, given.inputs) if given else 16
+            drop = quantisation_drop(bits).points
+            quantised = f"; {drop:.2f} points taken off for {bits}-bit arithmetic" if drop else ""
             note = ", outside the measured range" if self.pair.extrapolated else ""
             lines.append(
-                f"estimated ImageNet top-1 {metrics['top1_percent']:.2f} % (shared weights, no fine-tuning), expected "
+                f"estimated ImageNet top-1 {metrics['top1_percent']:.2f} % (shared weights, no fine-tuning{quantised}), expected "
                 f"error {metrics['top1_error_points']:.2f} points{note}"
             )
         for title, values in zip(("network", "hardware"), self.chosen, strict=True):
@@ -53,7 +58,9 @@ def choices(study: Study, pair: Pair) -> tuple[dict[str, Any], dict[str, Any]]:
     space = specification_of(study).space()
     networks, hardware = space.split(np.array(pair.genome, dtype=np.int64))
     chosen = space.hardware.active_values(hardware)
-    return space.networks.active_values(networks), {name.removeprefix(HARDWARE_PREFIX): value for name, value in chosen.items()}
+    return space.networks.active_values(networks), {
+        name.removeprefix(HARDWARE_PREFIX): value for name, value in chosen.items()
+    }
 
 
 def pair_details(study: Study, pair: Pair) -> PairDetails:

@@ -40,9 +40,12 @@ def hardware_table(target: Accelerator) -> Table:
         mesh = f"{x.size} ({' '.join(x.dims)}) x {y.size} ({' '.join(y.dims)})" if x.size * y.size > 1 else ""
         size = "" if level.entries is None else f"{level.size_bytes / 1024:.4g} KiB"
         energy = level.energy_pj(target.node_nm)
-        rows.append([level.name, instances, size, level.word_bits, ", ".join(level.keeps), energy.read, energy.write, mesh])
+        rows.append(
+            [level.name, instances, size, level.word_bits, ", ".join(level.keeps), energy.read, energy.write, mesh]
+        )
     columns = ["level", "instances", "size each", "word bits", "keeps", "read pJ", "write pJ", "children X x Y"]
-    title = f"{target.name}: {target.macs_per_cycle} MACs, {target.area_mm2:.2f} mm², {target.clock_mhz:g} MHz, {target.node_nm:g} nm"
+    size = f"{target.macs_per_cycle} MACs, {target.area_mm2:.2f} mm²"
+    title = f"{target.name}: {size}, {target.clock_mhz:g} MHz, {target.node_nm:g} nm"
     return table(title, columns, rows)
 
 

@@ -19,11 +19,11 @@ class FixedNetwork(NetworkSpace):
         self.name = network.name
         self.summary = str(network)
         self.knobs = ()
-        self._network = network
+        self.network_itself = network
 
     def network(self, genome: Genomes) -> Network:
         """Return the network."""
-        return self._network
+        return self.network_itself
 
     @property
     def size(self) -> int:

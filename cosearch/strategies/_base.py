@@ -47,7 +47,7 @@ class Strategy(ABC):
 
     @abstractmethod
     def ask(self) -> Genomes:
-        """Return the next candidates, canonical genomes (n, knobs), n >= 1."""
+        """Return the next candidates, canonical genomes (n, knobs); none where there is nothing more to propose."""
 
     @abstractmethod
     def tell(self, genomes: Genomes, objectives: NDArray[np.float64], violations: NDArray[np.float64]) -> None:

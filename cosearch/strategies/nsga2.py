@@ -55,6 +55,8 @@ class Nsga2(Strategy):
     def ask(self) -> Genomes:
         """Return the next generation's candidates."""
         self._asked = self._algorithm.ask()
+        if self._asked is None:  # no offspring that the population does not hold already
+            return np.empty((0, len(self.problem.space.knobs)), dtype=np.int64)
         return np.asarray(self._asked.get("X"), dtype=np.int64)
 
     def tell(self, genomes: Genomes, objectives: NDArray[np.float64], violations: NDArray[np.float64]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping as Dict
 
 from hypothesis import strategies as st
 
-from accel_models.accelerator import AccessEnergy, Accelerator, Axis, Fanout, Mac, MemoryLevel
+from accel_models.accelerator import Accelerator, AccessEnergy, Axis, Fanout, Mac, MemoryLevel
 from accel_models.mapping import LevelMapping, Mapping
 from accel_models.workload import DATASPACES, DIMS, Layer
 
@@ -16,7 +16,8 @@ def mapping_of(levels: Dict[str, Dict[str, str]], names: tuple[str, ...] = ("buf
     made = []
     for name in names:
         sides = [
-            tuple((word[0], int(word[1:])) for word in levels.get(name, {}).get(side, "").split()) for side in ("T", "X", "Y")
+            tuple((word[0], int(word[1:])) for word in levels.get(name, {}).get(side, "").split())
+            for side in ("T", "X", "Y")
         ]
         made.append(LevelMapping(name, *sides))
     return Mapping(tuple(made))
@@ -26,7 +27,9 @@ def machine(x: int, y: int) -> Accelerator:
     """A three-level machine with room for anything small."""
     unit = AccessEnergy(read=1, write=1, update=1)
     levels = [
-        MemoryLevel(name="registers", component="register_file", keeps=DATASPACES, entries=10**6, access_energy_pj=unit, area_um2=1),
+        MemoryLevel(
+            name="registers", component="register_file", keeps=DATASPACES, entries=10**6, access_energy_pj=unit, area_um2=1
+        ),
         MemoryLevel(
             name="buffer", component="sram", keeps=DATASPACES, entries=10**6, access_energy_pj=unit, area_um2=1,
             fanout=Fanout(x=Axis(size=x), y=Axis(size=y)),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accel_models.accelerator import AccessEnergy, Accelerator, Axis, Fanout, Mac, MemoryLevel
+from accel_models.accelerator import Accelerator, AccessEnergy, Axis, Fanout, Mac, MemoryLevel
 from accel_models.errors import MappingError
 from accel_models.layer_cost import layer_cost
 from accel_models.mapper.base import touched_inputs
@@ -32,7 +32,12 @@ def test_counts_equal_the_walk(case) -> None:
     assert got.keys() == expected.keys()
     for place, row in got.items():
         walked = expected[place]
-        assert (row.tile, row.reads, row.fills, row.updates) == (walked.tile, walked.reads, walked.fills, walked.updates), place
+        assert (row.tile, row.reads, row.fills, row.updates) == (
+            walked.tile,
+            walked.reads,
+            walked.fills,
+            walked.updates,
+        ), place
 
 
 @settings(max_examples=200, deadline=None)
@@ -50,7 +55,11 @@ def test_energy_and_latency_are_the_sums_of_their_breakdown(case) -> None:
 @given(mapped_cases())
 def test_traffic_is_never_below_the_tensor(case) -> None:
     layer, accelerator, mapping = case
-    dram = {row.dataspace: row for row in layer_cost(layer, accelerator, mapping).traffic if row.level == accelerator.levels[-1].name}
+    dram = {
+        row.dataspace: row
+        for row in layer_cost(layer, accelerator, mapping).traffic
+        if row.level == accelerator.levels[-1].name
+    }
     assert dram["weights"].reads >= layer.weight_elements
     assert dram["outputs"].updates >= layer.output_elements
     assert dram["inputs"].reads >= touched_inputs(layer)
@@ -64,7 +73,11 @@ def test_more_bandwidth_is_never_slower(case, place, factor) -> None:
     level = levels[place % len(levels)]
     more = {
         name: getattr(level, name) * factor
-        for name in ("read_bandwidth_words_per_cycle", "write_bandwidth_words_per_cycle", "shared_bandwidth_words_per_cycle")
+        for name in (
+            "read_bandwidth_words_per_cycle",
+            "write_bandwidth_words_per_cycle",
+            "shared_bandwidth_words_per_cycle",
+        )
         if getattr(level, name) is not None
     }
     levels[place % len(levels)] = level.model_copy(update=more)
@@ -80,9 +93,7 @@ def small(entries: int = 6, x: int = 2, **bandwidths: float) -> Accelerator:
         fanout=Fanout(x=Axis(size=x)), **bandwidths,
     )  # fmt: skip
     dram = MemoryLevel(name="dram", component="dram", keeps=DATASPACES, access_energy_pj=unit)
-    return Accelerator(
-        name="small", clock_mhz=1, node_nm=45, mac=Mac(energy_pj=1, area_um2=1), levels=(buffer, dram)
-    )
+    return Accelerator(name="small", clock_mhz=1, node_nm=45, mac=Mac(energy_pj=1, area_um2=1), levels=(buffer, dram))
 
 
 def test_a_buffer_one_word_too_small_is_refused_and_the_exact_fit_is_taken() -> None:
@@ -147,7 +158,10 @@ def mapping_in_canonical_form(mapping: Mapping, accelerator: Accelerator) -> Map
     levels = []
     for level in mapping.levels:
         temporal = tuple(loop for loop in level.temporal if loop[1] > 1)
-        axes = [tuple(sorted((loop for loop in side if loop[1] > 1), key=lambda loop: DIMS.index(loop[0]))) for side in (level.spatial_x, level.spatial_y)]
+        axes = [
+            tuple(sorted((loop for loop in side if loop[1] > 1), key=lambda loop: DIMS.index(loop[0])))
+            for side in (level.spatial_x, level.spatial_y)
+        ]
         levels.append(LevelMapping(level.level, temporal, *axes))
     return Mapping(tuple(levels))
 

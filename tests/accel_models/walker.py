@@ -154,7 +154,9 @@ class Walked:
     updates: int
 
 
-def walk(layer: Layer, keeps: list[tuple[str, ...]], mapping: Mapping, reads_back: list[bool]) -> dict[tuple[int, str], Walked]:
+def walk(
+    layer: Layer, keeps: list[tuple[str, ...]], mapping: Mapping, reads_back: list[bool]
+) -> dict[tuple[int, str], Walked]:
     """Return the counts per (level, dataspace) that the level keeps."""
     loops = loops_of(mapping)
     counts = {}
@@ -169,7 +171,10 @@ def walk(layer: Layer, keeps: list[tuple[str, ...]], mapping: Mapping, reads_bac
             if dataspace == "outputs":
                 first = 0 if reads_back[level] else below.new_in_parent
                 counts[level, dataspace] = Walked(
-                    tile, below.accesses_of_parent - first, above.words_into_child - above.new_in_child, below.accesses_of_parent
+                    tile,
+                    below.accesses_of_parent - first,
+                    above.words_into_child - above.new_in_child,
+                    below.accesses_of_parent,
                 )
             else:
                 counts[level, dataspace] = Walked(tile, below.accesses_of_parent, above.words_into_child, 0)
