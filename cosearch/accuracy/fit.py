@@ -46,10 +46,11 @@ NEAR_GENES = 8  # a set whose rows have their nearest neighbour within fewer gen
 _CENTRE_PERCENT = 75.0
 _PRIOR_SCALE_PX, _PRIOR_LOG_SCALE_SD = 50.0, 0.5
 _PRIOR_OFFSET_SD_POINTS = 0.1 / np.sqrt(2)  # of each set, so that two sets differ by 0 +- 0.1 points
-_PRIOR_RATE_SD = 5.0
+_PRIOR_STAGE_RATE_SD, _PRIOR_RATE_SD = 2.0, 0.5
 _FIRST_NOISE_POINTS, _MAXIMUM_STEPS = 0.3, 100
-_PER_STAGE = len(DEPTHS) + BLOCKS_PER_STAGE * (len(KERNELS) + len(EXPANDS))
+_PER_STAGE = len(DEPTHS) + (1 + BLOCKS_PER_STAGE) * (len(KERNELS) + len(EXPANDS))
 _SCORES = STAGES * _PER_STAGE
+_RIDGE_SHARES = np.tile(np.repeat([1.0, 1 / 16, 1.0], [3, 6, 24]), STAGES)  # depths; shared; per block
 _WIDTHS, _STRIDES, _GATED = (24, 40, 80, 112, 160), (2, 2, 2, 1, 2), (False, True, False, True, True)
 
 
@@ -157,15 +158,22 @@ def neighbourhood_folds(values: Ints, seed: int) -> Ints:
 
 
 def design_matrix(values: Ints) -> Floats:
-    """One column per score: stage by stage 3 depths, then 3 kernels and 3 expand ratios of its 4 blocks: (n, 135)."""
+    """Columns (n, 165) of the scores, stage by stage: 3 depths; 3 kernels and 3 expand ratios, shared; as many per block.
+
+    The shared columns count a stage's active blocks with a choice. They make what the blocks of a stage have in common
+    cheap under the shrinkage, and are added to each block's scores in the end.
+    """
     columns = []
     for stage in range(STAGES):
         depth = values[:, model.DEPTH_COLUMNS][:, stage]
         columns += [depth == choice for choice in DEPTHS]
+        blocks = []
         for block in range(BLOCKS_PER_STAGE):
             for part, choices in ((model.KERNEL_COLUMNS, KERNELS), (model.EXPAND_COLUMNS, EXPANDS)):
                 genes = values[:, part][:, stage * BLOCKS_PER_STAGE + block]
-                columns += [(genes == choice) & (depth > block) for choice in choices]
+                blocks += [(genes == choice) & (depth > block) for choice in choices]
+        columns += [np.sum(blocks[i :: len(KERNELS) + len(EXPANDS)], axis=0) for i in range(len(KERNELS) + len(EXPANDS))]
+        columns += blocks
     return np.array(columns, dtype=float).T
 
 
@@ -229,8 +237,8 @@ def fit_rows(rows: Measurements, ridge: float, noise_points: Floats) -> Fit:
     target = rows.top1_percent - _CENTRE_PERCENT
 
     prior = np.array([0, 0, np.log(_PRIOR_SCALE_PX), *[0] * (n_sets + _SCORES + STAGES + 1)])
-    spread = [1e3, 1e3, _PRIOR_LOG_SCALE_SD, *[_PRIOR_OFFSET_SD_POINTS] * n_sets, *[ridge**-0.5] * _SCORES]
-    penalty = np.array(spread + [_PRIOR_RATE_SD] * (STAGES + 1)) ** -2.0
+    spread = [1e3, 1e3, _PRIOR_LOG_SCALE_SD, *[_PRIOR_OFFSET_SD_POINTS] * n_sets, *(ridge * _RIDGE_SHARES) ** -0.5]
+    penalty = np.array([*spread, *[_PRIOR_STAGE_RATE_SD] * STAGES, _PRIOR_RATE_SD]) ** -2.0
     free = np.ones(len(prior), dtype=bool)
     free[1:3] = resolutions > 1, resolutions > 2  # a curve needs two points, its bend a third
     theta = prior.copy()
@@ -266,7 +274,9 @@ def _coefficients(theta: Floats, mean: Floats, n_sets: int) -> Coefficients:
     scores = theta[3 + n_sets : 3 + n_sets + _SCORES].reshape(STAGES, _PER_STAGE)
     depth, blocks = np.split(scores, [len(DEPTHS)], axis=1)
     depth = depth - (scores * mean.reshape(scores.shape)).sum(axis=1, keepdims=True)
-    kernel, expand = np.split(blocks.reshape(BLOCKS, -1), [len(KERNELS)], axis=1)
+    shared, *own = np.split(blocks, 1 + BLOCKS_PER_STAGE, axis=1)
+    per_block = np.stack([shared + block for block in own], axis=1).reshape(BLOCKS, -1)
+    kernel, expand = np.split(per_block, [len(KERNELS)], axis=1)
     base, scale = _CENTRE_PERCENT + float(theta[0]), float(np.exp(theta[2]))
     return Coefficients(base, float(theta[1]), scale, depth, kernel, expand, theta[-STAGES - 1 : -1], float(theta[-1]))
 

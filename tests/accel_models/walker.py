@@ -1,17 +1,20 @@
 """The slow twin of the cost kernel: walk the loop nest step by step, with explicit tiles, and count what moves.
 
 Nothing here is a formula of the kernel's. A tile is a box of coordinates that really occur; a transfer is a difference
-of two sets of elements; multicast is found by comparing the boxes of all children at every step; a partial sum is read
-back when the walk has seen it before.
+of two sets of elements; multicast is found by comparing the boxes of a mesh's children at every step; a partial sum is read
+back when the walk has seen it before. The policy is docs/cost_model.md's: a tile stays while no loop that matters to it
+moves; what two windows share is kept only where nothing but the innermost such loop has stepped.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from accel_models.accelerator import Accelerator
+from accel_models.layer_cost import layer_cost
 from accel_models.mapping import Mapping
 from accel_models.workload import DATASPACES, DIMS, Layer
 
@@ -75,20 +78,38 @@ def extent_of(loops: list[Loop], level: int) -> Index:
     return extent
 
 
-def instances(loops: list[Loop], above: int, up_to: int) -> list[Index]:
-    """Coordinates at which the children of one instance of level `up_to` start; children live below level `above`."""
-    spatial = [loop for loop in loops if loop.spatial and above < loop.level <= up_to]
-    starts = []
-    for place in itertools.product(*(range(loop.factor) for loop in spatial)):
-        start = dict.fromkeys(DIMS, 0)
-        for loop, index in zip(spatial, place, strict=True):
-            start[loop.dim] += index * loop.step
-        starts.append(start)
-    return starts
+def instances(loops: list[Loop], above: int, up_to: int) -> list[list[Index]]:
+    """Where the children of one instance of level `up_to` start: per child, the offset made by each mesh on the way.
+
+    Children live below level `above`; the meshes are listed from `up_to` inward.
+    """
+    meshes = []
+    for level in range(up_to, above, -1):
+        spatial = [loop for loop in loops if loop.spatial and loop.level == level]
+        offsets = []
+        for place in itertools.product(*(range(loop.factor) for loop in spatial)):
+            start = dict.fromkeys(DIMS, 0)
+            for loop, index in zip(spatial, place, strict=True):
+                start[loop.dim] += index * loop.step
+            offsets.append(start)
+        meshes.append(offsets)
+    return [list(way) for way in itertools.product(*meshes)]
 
 
-def walk_time(loops: list[Loop], level: int) -> Iterator[tuple[Index, Loop | None]]:
-    """Yield the coordinate of each step of the temporal loops outside the tile of `level`, and the loop that stepped."""
+def moved_by(at: Index, offsets: Iterable[Index]) -> Index:
+    """Return a coordinate after some offsets."""
+    moved = dict(at)
+    for offset in offsets:
+        for dim in DIMS:
+            moved[dim] += offset[dim]
+    return moved
+
+
+def walk_time(loops: list[Loop], level: int, relevant: str) -> Iterator[tuple[Index, Loop | None, bool]]:
+    """Walk the temporal loops outside the tile of `level`.
+
+    Yields the coordinate of each step, the outermost loop that stepped, and whether a loop over a relevant dim moved.
+    """
     temporal = [loop for loop in loops if not loop.spatial and loop.level > level]
     outer_first = list(reversed(temporal))
     before: tuple[int, ...] | None = None
@@ -96,11 +117,11 @@ def walk_time(loops: list[Loop], level: int) -> Iterator[tuple[Index, Loop | Non
         at = dict.fromkeys(DIMS, 0)
         for loop, index in zip(outer_first, place, strict=True):
             at[loop.dim] += index * loop.step
-        stepped = None
+        changed = []
         if before is not None:
-            stepped = next(loop for loop, new, old in zip(outer_first, place, before, strict=True) if new != old)
+            changed = [loop for loop, new, old in zip(outer_first, place, before, strict=True) if new != old]
         before = place
-        yield at, stepped
+        yield at, changed[0] if changed else None, any(loop.dim in relevant for loop in changed)
 
 
 @dataclass
@@ -118,25 +139,27 @@ def walk_boundary(layer: Layer, loops: list[Loop], dataspace: str, child: int, p
     extent = extent_of(loops, child)
     outside = [loop for loop in loops if not loop.spatial and loop.level > child]
     windowed = next((loop for loop in outside if loop.dim in RELEVANT[dataspace]), None)
-    starts = instances(loops, child, parent)
+    # Each mesh multicasts among its own children: two children share where they coincide mesh by mesh, and then always.
+    origin = dict.fromkeys(DIMS, 0)
+    distinct: dict[tuple[Box, ...], list[Index]] = {}
+    for way in instances(loops, child, parent):
+        distinct.setdefault(tuple(box_of(layer, dataspace, offset, extent) for offset in way), way)
+    starts = [moved_by(origin, way) for way in distinct.values()]
     moved, seen_by_child, seen_by_parent = Moved(), set(), set()
     before: list[Box] = []
-    for at, stepped in walk_time(loops, child):
-        boxes = [box_of(layer, dataspace, {dim: at[dim] + start[dim] for dim in DIMS}, extent) for start in starts]
-        sent: dict[Box, set[tuple[int, ...]]] = {}
+    for at, stepped, moved_relevant in walk_time(loops, child, RELEVANT[dataspace]):
+        boxes = [box_of(layer, dataspace, moved_by(at, [start]), extent) for start in starts]
         for place, box in enumerate(boxes):
-            if child >= 0 and before and before[place] == box:
+            if child >= 0 and before and not moved_relevant:
                 fresh: set[tuple[int, ...]] = set()
             elif child >= 0 and before and stepped is windowed:
                 fresh = elements(box) - elements(before[place])
             else:
                 fresh = elements(box)
-            sent[box] = fresh
             if place == 0:
                 moved.words_into_child += len(fresh)
                 moved.new_in_child += len(fresh - seen_by_child)
                 seen_by_child |= fresh
-        for fresh in sent.values():
             moved.accesses_of_parent += len(fresh)
             moved.new_in_parent += len(fresh - seen_by_parent)
             seen_by_parent |= fresh
@@ -179,3 +202,21 @@ def walk(
             else:
                 counts[level, dataspace] = Walked(tile, below.accesses_of_parent, above.words_into_child, 0)
     return counts
+
+
+def differences(layer: Layer, accelerator: Accelerator, mapping: Mapping) -> list[str]:
+    """Return where the kernel's counts and the walk's differ, a line each; none where they agree."""
+    rows = layer_cost(layer, accelerator, mapping).traffic
+    names = [level.name for level in accelerator.levels]
+    got = {(names.index(row.level), row.dataspace): Walked(row.tile, row.reads, row.fills, row.updates) for row in rows}
+    walked = walk(
+        layer,
+        [level.keeps for level in accelerator.levels],
+        mapping,
+        [level.reads_back_first_update for level in accelerator.levels],
+    )
+    return [
+        f"level {place[0]} {place[1]}: kernel {got.get(place)}, walk {walked.get(place)}"
+        for place in sorted(got.keys() | walked.keys())
+        if got.get(place) != walked.get(place)
+    ]
