@@ -72,35 +72,31 @@ def layer_cost(layer: Layer, accelerator: Accelerator, mapping: Mapping) -> Laye
     given = [level.level for level in mapping.levels]
     if given != names:
         raise MappingError(f"mapping has levels {given}, {accelerator.name} has {names} (innermost first)")
-    plan, array = make_plan(layer, accelerator), mapping.to_array()
-    bounds = np.zeros((plan.levels, len(DIMS)), dtype=np.int64)
-    code, place, need = kernels.check(plan.layer, plan.machine, array, bounds)
+    plan, arrays = make_plan(layer, accelerator), mapping.to_array()[None]
+    bounds = np.zeros((plan.levels, kernels.BOUND_COLUMNS), dtype=np.int64)
+    sums = np.zeros((plan.levels, kernels.SUM_COLUMNS))
+    code, place, need = kernels.check(plan.layer, plan.machine, arrays, 0, bounds, sums)
     if code != kernels.OK:
         raise MappingError(_refusal(accelerator, layer, code, place, need))
     counts = np.zeros((plan.levels, len(DATASPACES), kernels.COUNT_COLUMNS))
-    compute = kernels.count(plan.layer, plan.machine, array, bounds, np.ones(len(DIMS), dtype=np.int64), counts)
+    compute = kernels.count(plan.layer, plan.machine, arrays, 0, bounds, sums, counts)
     energy, latency = kernels.energy_and_cycles(
-        plan.machine, plan.mac_energy_pj, float(layer.macs), array, counts, compute
+        plan.machine, plan.mac_energy_pj, float(layer.macs), sums, counts, compute
     )
     return LayerCost(
         layer, mapping, energy, latency, compute, layer.macs / (accelerator.macs_per_cycle * latency),
-        layer.macs * plan.mac_energy_pj, _traffic(accelerator, array, counts),
+        layer.macs * plan.mac_energy_pj, _traffic(accelerator, sums, counts),
         _level_cycles(plan.machine, names, counts, compute),
     )  # fmt: skip
 
 
-def _traffic(accelerator: Accelerator, array: np.ndarray, counts: np.ndarray) -> tuple[Traffic, ...]:
-    used = np.cumprod(np.prod(array[::-1, 1:3, :], axis=(1, 2)))  # outermost first, fan-out of the level included
+def _traffic(accelerator: Accelerator, sums: np.ndarray, counts: np.ndarray) -> tuple[Traffic, ...]:
     rows = []
-    for place, level in enumerate(accelerator.levels):
-        above = len(accelerator.levels) - 2 - place
-        instances = int(used[above]) if above >= 0 else 1
-        for name, row in zip(DATASPACES, counts[place], strict=True):
+    for level, row, own in zip(accelerator.levels, counts, sums, strict=True):
+        for name, figures in zip(DATASPACES, row, strict=True):
             if name in level.keeps:
-                tile, reads, fills, updates = (int(row[column]) for column in _COUNTS)
-                rows.append(
-                    Traffic(level.name, name, instances, tile, reads, fills, updates, float(row[kernels.ENERGY]))
-                )
+                numbers = (int(own[kernels.USED]), *(int(figures[column]) for column in _COUNTS))
+                rows.append(Traffic(level.name, name, *numbers, float(figures[kernels.ENERGY])))
     return tuple(rows)
 
 
@@ -108,11 +104,11 @@ def _level_cycles(
     machine: np.ndarray, names: list[str], counts: np.ndarray, compute: float
 ) -> tuple[tuple[str, float], ...]:
     cycles = []
-    for name, row, level in zip(names, counts, machine, strict=True):
-        widths = level[kernels.WIDTH : kernels.WIDTH + len(DATASPACES)]
+    for place, (name, row) in enumerate(zip(names, counts, strict=True)):
+        widths = machine[place, kernels.WIDTH : kernels.WIDTH + len(DATASPACES)]
         reads = float(row[:, kernels.READS] @ widths)
         writes = float((row[:, kernels.FILLS] + row[:, kernels.UPDATES]) @ widths)
-        cycles.append((name, float(kernels.level_cycles(level, reads, writes, compute))))
+        cycles.append((name, float(kernels.level_cycles(machine, place, reads, writes, compute))))
     return tuple(cycles)
 
 

@@ -57,6 +57,18 @@ class Pair:
     metrics: Mapping[str, float]
 
 
+def refuse_taken(path: Path) -> None:
+    """Refuse to make a new archive where one lies.
+
+    Raises
+    ------
+    RunError
+        If there is one.
+    """
+    if path.exists():
+        raise RunError(f"{path.parent} already holds a run; choose another folder (--out) or remove it first")
+
+
 class Archive:
     """Reads and writes one run's record.
 
@@ -74,8 +86,8 @@ class Archive:
     """
 
     def __init__(self, path: Path | None, *, create: bool = False) -> None:
-        if path is not None and create and path.exists():
-            raise RunError(f"{path.parent} already holds a run; choose another folder (--out) or remove it first")
+        if path is not None and create:
+            refuse_taken(path)
         if path is not None and not create and not path.is_file():
             raise RunError(f"{path.parent} holds no run: there is no {path.name}")
         self.path = path
@@ -100,8 +112,8 @@ class Archive:
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return a value of the `run` table."""
-        row = self._read("SELECT value FROM run WHERE key = ?", (key,)).fetchone()
-        return default if row is None else json.loads(row[0])
+        rows = self._read("SELECT value FROM run WHERE key = ?", (key,))
+        return self._json(rows[0][0]) if rows else default
 
     def write_knobs(self, knobs: Sequence[Knob]) -> None:
         """Store what genes mean."""
@@ -111,7 +123,7 @@ class Archive:
     def knobs(self) -> list[Knob]:
         """Return the knobs, in the order of the genes."""
         rows = self._read("SELECT name, unit, choices FROM knobs ORDER BY position")
-        return [Knob(name, tuple(_hashable(choice) for choice in json.loads(text)), unit) for name, unit, text in rows]
+        return [Knob(name, tuple(_hashable(choice) for choice in self._json(text)), unit) for name, unit, text in rows]
 
     def write_references(self, rows: Iterable[tuple[str, str, Mapping[str, float]]]) -> None:
         """Store (name, note, metrics) of known networks on the unmodified target."""
@@ -144,7 +156,7 @@ class Archive:
             Pair(
                 key,
                 generation,
-                tuple(json.loads(genome)),
+                tuple(self._json(genome)),
                 bool(feasible),
                 violation,
                 bool(outside),
@@ -162,9 +174,9 @@ class Archive:
         RunError
             If there is none.
         """
-        found = self.pairs("id = ?", (key,))
+        found = self.pairs("id = ?", (key,)) if abs(key) < 2**63 else []  # SQLite's integers end there
         if not found:
-            last = self._read("SELECT MAX(id) FROM pairs").fetchone()[0]
+            last = self._read("SELECT MAX(id) FROM pairs")[0][0]
             raise RunError(f"no pair {key} in this run; ids go from 1 to {last or 0}")
         return found[0]
 
@@ -180,11 +192,17 @@ class Archive:
         except sqlite3.Error as error:
             raise RunError(f"{self.path}: cannot be written ({error})") from None
 
-    def _read(self, query: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+    def _read(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         try:
-            return self._db.execute(query, values)
+            return self._db.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise RunError(f"{self.path}: cannot be read ({error})") from None
+
+    def _json(self, text: Any) -> Any:
+        try:
+            return json.loads(text)
+        except (TypeError, ValueError, RecursionError):
+            raise RunError(f"{self.path}: cannot be read (damaged: {str(text)[:40]!r} is no JSON)") from None
 
     def _check_version(self) -> None:
         version = self.get("schema_version")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -25,8 +27,12 @@ app = typer.Typer(
     help="Find neural networks and the accelerators that run them, together.",
     epilog="Example: cosearch search --space ofa-mobilenet-v3 --target eyeriss --out runs/first",
 )
-targets_app = typer.Typer(no_args_is_help=True, help="Accelerators, boards and microcontrollers that can be named.")
-spaces_app = typer.Typer(no_args_is_help=True, help="Spaces of networks.")
+targets_app = typer.Typer(
+    no_args_is_help=True, help="Hardware that can be named or described.", epilog="Example: cosearch targets show eyeriss"
+)
+spaces_app = typer.Typer(
+    no_args_is_help=True, help="Spaces of networks.", epilog="Example: cosearch spaces show ofa-mobilenet-v3"
+)
 app.add_typer(targets_app, name="targets")
 app.add_typer(spaces_app, name="spaces")
 
@@ -39,6 +45,13 @@ class Format(StrEnum):
     json = "json"
 
 
+class TableOrJson(StrEnum):
+    """How results are printed that are no single table."""
+
+    table = "table"
+    json = "json"
+
+
 class Fix(StrEnum):
     """What a search keeps as it is."""
 
@@ -46,6 +59,7 @@ class Fix(StrEnum):
     network = "network"
 
 
+TableOrJsonOption = Annotated[TableOrJson, typer.Option("--format", help="How to print.")]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
 TargetOption = Annotated[str, typer.Option("--target", help="Name of a shipped target, or a description file.")]
 RunArgument = Annotated[Path, typer.Argument(help="Folder of the run.")]
@@ -122,10 +136,14 @@ def front(run: RunArgument, format: FormatOption = Format.table) -> None:
 
     study = Study.open(run)
     if format is Format.csv:
-        typer.echo(study.front().to_csv(index=False), nl=False)
+        typer.echo(study.front().map(_plain_text).to_csv(index=False), nl=False)
     elif format is Format.json:
         units = {objective.name: objective.metric for objective in study.objectives}
         _print_json({"objectives": units, "rows": [_pair_json(study, pair) for pair in study.front_pairs()]})
+    elif not study.front_pairs():
+        limits = ", ".join(study.config["limits"])
+        kept = f" and keeps {limits}" if limits else ""
+        typer.echo(f"no front: none of {len(study.archive.pairs())} recorded pairs can run{kept}")
     else:
         from cosearch.report.text import table
 
@@ -148,7 +166,7 @@ def front(run: RunArgument, format: FormatOption = Format.table) -> None:
 def show(
     run: RunArgument,
     pair_id: Annotated[int, typer.Argument(metavar="ID", help="A pair's id.")],
-    format: FormatOption = Format.table,
+    format: TableOrJsonOption = TableOrJson.table,
 ) -> None:
     """Show one pair: the network, the hardware, the cost of each layer, the mapping of the costliest."""
     from cosearch.report.pair import pair_details
@@ -156,8 +174,8 @@ def show(
 
     study = Study.open(run)
     details = pair_details(study, study.archive.pair(pair_id))
-    if format is Format.json:
-        _print_json({**_pair_json(study, details.pair), **_cost_json(details.cost)})
+    if format is TableOrJson.json:
+        _print_json({**_cost_json(details.cost), **_pair_json(study, details.pair)})
         return
     for line in details.lines():
         typer.echo(line)
@@ -228,7 +246,7 @@ def map_layer(
     if (layer is None) == (network is None):
         raise CosearchError("name either --layer or --network")
     accelerator = load_target(target)
-    layers = [("layer", Layer.parse(layer))] if layer else _distinct(_network(str(network), None))
+    layers = [("layer", Layer.parse(layer))] if layer is not None else _distinct(_network(str(network), None))
     results = [
         (name, best_mapping(shape, accelerator, objective, mapper=mapper, effort=effort, seed=seed))
         for name, shape in layers
@@ -242,12 +260,12 @@ def map_layer(
         for name, found in results
     ]  # fmt: skip
     if format is Format.json:
-        _print_json(rows[0] if layer else {"layers": rows})
+        _print_json({"layers": rows} if layer is None else rows[0])
     elif format is Format.csv:
         import pandas as pd
 
         typer.echo(pd.DataFrame(rows).drop(columns="mapping").to_csv(index=False), nl=False)
-    elif layer:
+    elif layer is not None:
         row = rows[0]
         typer.echo(row["mapping"])
         proof = "optimal" if row["optimal"] else f"not proven optimal; no mapping is below {row['lower_bound']:.4g}"
@@ -272,14 +290,14 @@ def targets_list(format: FormatOption = Format.table) -> None:
 
 @targets_app.command("show", epilog="Example: cosearch targets show eyeriss")
 def targets_show(
-    target: Annotated[str, typer.Argument(help="Name or file.")], format: FormatOption = Format.table
+    target: Annotated[str, typer.Argument(help="Name or file.")], format: TableOrJsonOption = TableOrJson.table
 ) -> None:
     """Show one target: levels, sizes, energies, area, search ranges."""
     from accel_models.description import load_target
     from cosearch.report.text import hardware_table, table
 
     found = load_target(target)
-    if format is Format.json:
+    if format is TableOrJson.json:
         _print_json(
             {**found.model_dump(mode="json"), "area_mm2": found.area_mm2, "macs_per_cycle": found.macs_per_cycle}
         )
@@ -428,19 +446,44 @@ def _print_rows(kind: str, rows: list[tuple[str, str]], format: Format) -> None:
     if format is Format.json:
         _print_json({"rows": [{"name": name, "summary": summary} for name, summary in rows]})
         return
+    if format is Format.csv:
+        import csv
+
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([("name", "summary"), *rows])
+        typer.echo(text.getvalue(), nl=False)
+        return
     width = max((len(name) for name, _ in rows), default=0)
     for name, summary in rows:
-        typer.echo(f"{name},{json.dumps(summary)}" if format is Format.csv else f"{name:<{width}}  {summary}")
+        typer.echo(f"{name:<{width}}  {summary}")
 
 
 def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, default=str))
+    typer.echo(json.dumps(_finite(value), indent=2, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """Return a JSON value with null where a number is none: JSON knows no NaN."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _plain_text(cell: Any) -> Any:
+    """Write a list of dims as a table's cell."""
+    return " ".join(map(str, cell)) if isinstance(cell, tuple) else cell
 
 
 def _print_table(made: Table) -> None:
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else 160).print(made)
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    title, made.title = made.title, None  # rich would fold a title at the width of its table
+    if title:
+        console.print(title, soft_wrap=True)
+    console.print(made)
 
 
 def _watched(run: Any, budget: int, folder: Path) -> Study:
@@ -464,10 +507,18 @@ def _watched(run: Any, budget: int, folder: Path) -> Study:
 
 
 def _interruptible(run: Any, folder: Path) -> Study:
+    from cosearch.errors import CosearchError
+    from cosearch.study import Study
+
     try:
         study: Study = run()
     except KeyboardInterrupt:
-        typer.echo(f"stopped; all finished generations are kept. Continue with: cosearch resume {folder}", err=True)
+        try:
+            Study.open(folder)
+            hint = f"all finished generations are kept. Continue with: cosearch resume {folder}"
+        except CosearchError:
+            hint = "nothing was recorded yet"
+        typer.echo(f"stopped; {hint}", err=True)
         raise typer.Exit(130) from None
     return study
 
@@ -487,6 +538,9 @@ def main() -> None:
     from accel_models.errors import AccelModelsError
     from cosearch.errors import CosearchError
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot write "mm²" gets "mm?", not a traceback
     try:
         app()
     except (CosearchError, AccelModelsError) as error:
@@ -494,6 +548,9 @@ def main() -> None:
         sys.exit(2)
     except BrokenPipeError:
         sys.exit(0)
+    except OSError as error:  # a full disk, a file that may not be read
+        typer.echo(f"cosearch: {error}", err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,15 @@ how many processes computed them.
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
+import threading
+import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -118,6 +123,45 @@ def evaluate_batch(specification: bytes, genomes: Genomes) -> list[Outcome]:
     """Return the outcomes of a batch; `specification` is pickled once by the caller. Runs in worker processes."""
     evaluator = _evaluator(specification)
     return [evaluator(genome) for genome in genomes]
+
+
+@contextmanager
+def open_pool(workers: int) -> Iterator[Executor | None]:
+    """Open the processes that evaluate batches; None where this process does it alone.
+
+    Workers do not hear Ctrl-C: what it means is for the search to say. They are stopped at once where the search ends with
+    an error, and by themselves where its process is gone.
+    """
+    if workers == 1:
+        yield None
+        return
+    from loky import ProcessPoolExecutor
+
+    pool = ProcessPoolExecutor(max_workers=workers, initializer=_follow, initargs=(os.getpid(),))
+    heard = signal.getsignal(signal.SIGINT)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    try:
+        if in_main_thread and heard is not None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            pool.submit(int)  # starts the processes, which inherit that
+            signal.signal(signal.SIGINT, heard)
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=True, kill_workers=True)
+        raise
+    pool.shutdown(wait=True)
+
+
+def _follow(parent: int) -> None:
+    """Be deaf to Ctrl-C, and end soon after the process that started this one, however it ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def evaluate_all(

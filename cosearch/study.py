@@ -24,9 +24,9 @@ from accel_models.workload import Network
 from cosearch.accuracy import estimator_for
 from cosearch.accuracy._base import AccuracyEstimator
 from cosearch.accuracy.quantisation import quantisation_drop
-from cosearch.archive import FILE_NAME, Archive, Pair
+from cosearch.archive import FILE_NAME, Archive, Pair, refuse_taken
 from cosearch.errors import RunError, SearchError
-from cosearch.evaluate import Evaluator, MappingOptions, Outcome, Specification, evaluate_all
+from cosearch.evaluate import Evaluator, MappingOptions, Outcome, Specification, evaluate_all, open_pool
 from cosearch.objective import Limit, Objective, parse_objectives, to_minimise
 from cosearch.space import Genomes, NetworkSpace
 from cosearch.spaces.joint import FixedNetwork, JointSpace
@@ -83,7 +83,10 @@ class Study:
     def __init__(self, archive: Archive) -> None:
         self.archive = archive
         self.config: dict[str, Any] = archive.get("config", {})
-        self.objectives = parse_objectives(self.config["objectives"])
+        try:
+            self.objectives = parse_objectives(self.config["objectives"])
+        except (KeyError, TypeError) as error:
+            raise RunError(f"{archive.path}: what was asked of the search cannot be read ({error!r})") from None
 
     @classmethod
     def open(cls, folder: str | Path) -> Study:
@@ -96,7 +99,7 @@ class Study:
         """
         archive = Archive(Path(folder) / FILE_NAME)
         if archive.get("config") is None:
-            raise RunError(f"{folder}: the run was stopped before anything was recorded; start it anew")
+            raise RunError(f"{folder}: the run was stopped before anything was recorded; remove it and start anew")
         return cls(archive)
 
     def front_pairs(self) -> list[Pair]:
@@ -114,13 +117,24 @@ class Study:
         import pandas as pd
 
         knobs = self.archive.knobs()
-        return pd.DataFrame([front_row(pair, self.objectives, knobs) for pair in self.front_pairs()])
+        rows = [front_row(pair, self.objectives, knobs) for pair in self.front_pairs()]
+        return pd.DataFrame(rows, columns=front_columns(self.objectives, knobs))
 
     def plot(self, path: str | Path | None = None) -> Any:
         """Draw the front (see :func:`cosearch.report.front.plot_front`); write it to `path` where given."""
         from cosearch.report.front import plot_front
 
         return plot_front([self], path)
+
+
+def front_columns(objectives: Sequence[Objective], knobs: Sequence[Any]) -> list[str]:
+    """Return the columns of a front's table, in order."""
+    columns = ["id"]
+    for objective in objectives:
+        columns.append(column_name(objective))
+        if objective.name == "top1":
+            columns += ["top1_error_points", "extrapolated"]
+    return [*columns, *(knob.name for knob in knobs)]
 
 
 def front_row(pair: Pair, objectives: Sequence[Objective], knobs: Sequence[Any]) -> dict[str, Any]:
@@ -202,10 +216,9 @@ def search(
     from accel_models.description import load_target
     from cosearch.spaces import load_space
 
-    if budget < 1 or population < 2 or workers < 1:
-        raise SearchError(
-            f"budget = {budget}, population = {population}, workers = {workers}: they must be at least 1, 2 and 1"
-        )
+    for name, value, least in (("budget", budget, 1), ("population", population, 2), ("workers", workers, 1)):
+        if value < least:
+            raise SearchError(f"{name} = {value} must be at least {least}")
     if isinstance(space, str):
         space = load_space(space)
     if isinstance(space, Network):
@@ -216,8 +229,12 @@ def search(
         tuple(str(Limit.parse(limit)) for limit in limits), strategy, population, seed, mapping or MappingOptions(),
     )  # fmt: skip
     run = _Run(config, Specification(space, accelerator, fix_hardware, config.mapping), budget)
-    archive = Archive(None if out is None else Path(out) / FILE_NAME, create=True)
-    run.describe(archive)
+    path = None if out is None else Path(out) / FILE_NAME
+    if path is not None:
+        refuse_taken(path)
+    references = reference_rows(run.specification)  # takes a while: before it is over, nothing is written
+    archive = Archive(path, create=True)
+    run.describe(archive, references)
     return run.execute(archive, workers, on_progress)
 
 
@@ -233,9 +250,14 @@ def resume(
     Raises
     ------
     RunError
-        If there is no run, or its record is not what this program would have recorded.
+        If there is no run, its record is longer than the budget, or is not what this program would have recorded.
     """
     study = Study.open(folder)
+    recorded = len(study.archive.pairs())
+    if budget is not None and budget < recorded:
+        raise RunError(f"{folder}: {recorded} pairs are recorded already; a budget of {budget} would be less")
+    if workers < 1:
+        raise SearchError(f"workers = {workers} must be at least 1")
     run = _Run(config_of(study), specification_of(study), budget or study.archive.get("budget"))
     study.archive.set("budget", run.budget)
     return run.execute(study.archive, workers, on_progress)
@@ -289,10 +311,10 @@ class _Run:
         self.strategy = make_strategy(config.strategy, problem, config.seed)
         self.known: dict[tuple[int, ...], Pair] = {}
 
-    def describe(self, archive: Archive) -> None:
+    def describe(self, archive: Archive, references: list[tuple[str, str, dict[str, float]]]) -> None:
         """Write what is asked, what genes mean, and the references."""
         archive.write_knobs(self.space.knobs)
-        archive.write_references(reference_rows(self.specification))
+        archive.write_references(references)
         archive.set("version", cosearch.__version__)
         archive.set("budget", self.budget)
         if isinstance(self.space.networks, FixedNetwork):
@@ -305,12 +327,8 @@ class _Run:
         recorded = archive.pairs()
         self.known = {pair.genome: pair for pair in recorded}
         pickled = pickle.dumps(self.specification)
-        executor = _executor(workers)
-        try:
+        with open_pool(workers) as executor:
             self._loop(archive, pickled, executor, workers, on_progress)
-        finally:
-            if executor is not None:
-                executor.shutdown(wait=True)
         self._refuse_hopeless()
         return study
 
@@ -450,12 +468,3 @@ def reference_rows(specification: Specification) -> list[tuple[str, str, dict[st
         metrics["top1_percent"] = NETWORKS[name].published_top1_percent or math.nan
         rows.append((name, f"published float top-1; {specification.target.name} as described", metrics))
     return rows
-
-
-def _executor(workers: int) -> Executor | None:
-    if workers == 1:
-        return None
-    from loky import ProcessPoolExecutor
-
-    executor: Executor = ProcessPoolExecutor(max_workers=workers)
-    return executor

@@ -62,7 +62,7 @@ def fits(layer, machine, bounds, first):  # type: ignore[no-untyped-def]
         need = 0.0
         for dataspace in range(3):
             if machine[level, KEEP + dataspace] != 0.0:
-                need += np.ceil(tile_elements(bounds[level], layer, dataspace) * machine[level, WIDTH + dataspace])
+                need += np.ceil(tile_elements(bounds, level, layer, dataspace) * machine[level, WIDTH + dataspace])
         if need > machine[level, CAPACITY]:
             return False
     return True

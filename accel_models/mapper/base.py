@@ -119,4 +119,10 @@ def touched_inputs(layer: Layer) -> int:
 
 
 def _distinct(count_a: int, step_a: int, count_b: int, step_b: int) -> int:
-    return len(np.unique(np.add.outer(np.arange(count_a) * step_a, np.arange(count_b) * step_b)))
+    """Number of different values of i * step_a + j * step_b for i < count_a, j < count_b.
+
+    Pairs of one value form a chain whose links lead `lag_a` up in i and `lag_b` down in j; all pairs less all links.
+    """
+    common = math.gcd(step_a, step_b)
+    lag_a, lag_b = step_b // common, step_a // common
+    return count_a * count_b - max(0, count_a - lag_a) * max(0, count_b - lag_b)

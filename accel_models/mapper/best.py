@@ -45,7 +45,7 @@ def best_mapping(
     value = objective_value(objective, found.energy_pj, found.latency_cycles)
     return MappingResult(
         layer, objective, Mapping.from_array(found.array, accelerator), found.energy_pj, found.latency_cycles,
-        value <= bound, bound, found.evaluated, time.perf_counter() - start, mapper,
+        bool(value <= bound), float(bound), found.evaluated, time.perf_counter() - start, mapper,
     )  # fmt: skip
 
 

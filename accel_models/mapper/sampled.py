@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -20,7 +21,7 @@ BATCH = 256
 @lru_cache(maxsize=4096)
 def divisors(bounds: tuple[int, ...]) -> NDArray[np.int64]:
     """Return the ascending divisors of each bound, shape (dims, widest), rows padded with 0."""
-    rows = [[d for d in range(1, bound + 1) if bound % d == 0] for bound in bounds]
+    rows = [_divisors_of(bound) for bound in bounds]
     widest = max(map(len, rows))
     if widest > MAX_DIVISORS:
         raise MappingError(f"a loop bound of {max(bounds)} has {widest} divisors, more than {MAX_DIVISORS}")
@@ -28,6 +29,11 @@ def divisors(bounds: tuple[int, ...]) -> NDArray[np.int64]:
     for row, found in zip(table, rows, strict=True):
         row[: len(found)] = found
     return table
+
+
+def _divisors_of(bound: int) -> list[int]:
+    small = [d for d in range(1, math.isqrt(bound) + 1) if bound % d == 0]
+    return small + [bound // d for d in reversed(small) if d * d != bound]
 
 
 def search(plan: Plan, objective: str, effort: int, seed: int) -> Found:

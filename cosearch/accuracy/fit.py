@@ -8,8 +8,8 @@ IntelLabs/DyNAS-T (Apache-2.0). One row per network: image_size, d1..d5, k1..k20
 `top1_percent`; other columns are ignored. The same files give the same bytes.
 
 The fit is penalised least squares, solved by Levenberg-Marquardt: a row weighs 1 / variance of its set's held-back
-residuals, and scores are shrunk towards 0 with a strength chosen by cross-validation inside the rows at hand. Rows of
-the same network never lie on both sides of a split.
+residuals, and scores are shrunk with a strength chosen by cross-validation inside the rows at hand. Rows of the same
+network never lie on both sides of a split.
 """
 
 from __future__ import annotations
@@ -39,18 +39,17 @@ Ints = NDArray[np.int64]
 FitFunction = Callable[["Measurements"], "Fit"]
 
 COLUMNS = ("image_size", *(f"{kind}{i + 1}" for kind, n in (("d", 5), ("k", 20), ("e", 20)) for i in range(n)))
-MINIMUM_ROWS, FOLDS, SEED = 20, 5, 0
-RIDGES = (10.0, 100.0, 1000.0, 10000.0)
+MINIMUM_ROWS, FOLDS, SEED, RIDGES = 20, 5, 0, (10.0, 100.0, 1000.0, 10000.0)
 NEAR_GENES = 8  # a set whose rows have their nearest neighbour within fewer genes (median) is the trace of searches
 
-_CENTRE_PERCENT = 75.0
+_CENTRE_PERCENT, _FIRST_NOISE_POINTS, _MAXIMUM_STEPS = 75.0, 0.3, 100
 _PRIOR_SCALE_PX, _PRIOR_LOG_SCALE_SD = 50.0, 0.5
 _PRIOR_OFFSET_SD_POINTS = 0.1 / np.sqrt(2)  # of each set, so that two sets differ by 0 +- 0.1 points
 _PRIOR_STAGE_RATE_SD, _PRIOR_RATE_SD = 2.0, 0.5
-_FIRST_NOISE_POINTS, _MAXIMUM_STEPS = 0.3, 100
-_PER_STAGE = len(DEPTHS) + (1 + BLOCKS_PER_STAGE) * (len(KERNELS) + len(EXPANDS))
+_PER_BLOCK = len(KERNELS) + len(EXPANDS)
+_PER_STAGE = len(DEPTHS) + (1 + BLOCKS_PER_STAGE) * _PER_BLOCK
 _SCORES = STAGES * _PER_STAGE
-_RIDGE_SHARES = np.tile(np.repeat([1.0, 1 / 16, 1.0], [3, 6, 24]), STAGES)  # depths; shared; per block
+_SHRINKAGE = np.tile([*[1 / 64] * (len(DEPTHS) + _PER_BLOCK), *[1.0] * (BLOCKS_PER_STAGE * _PER_BLOCK)], STAGES)
 _WIDTHS, _STRIDES, _GATED = (24, 40, 80, 112, 160), (2, 2, 2, 1, 2), (False, True, False, True, True)
 
 
@@ -83,7 +82,7 @@ def _read_file(path: Path) -> tuple[Ints, Floats]:
             missing = [name for name in (*COLUMNS, target) if name not in header]
             if missing:
                 wanted = "image_size, d1..d5, k1..k20, e1..e20, and top1 (a fraction) or top1_percent"
-                raise CosearchError(f"{path}: no column {missing[0]!r} ({len(missing)} are missing); wanted: {wanted}")
+                raise CosearchError(f"{path}: no column {missing[0]!r} ({len(missing)} missing); wanted: {wanted}")
             columns = [header.index(name) for name in (*COLUMNS, target)]
             cells = [[row[column] for column in columns] for row in csv.reader(stream) if row]
         if len(cells) < MINIMUM_ROWS:
@@ -158,22 +157,21 @@ def neighbourhood_folds(values: Ints, seed: int) -> Ints:
 
 
 def design_matrix(values: Ints) -> Floats:
-    """Columns (n, 165) of the scores, stage by stage: 3 depths; 3 kernels and 3 expand ratios, shared; as many per block.
+    """One column per score: stage by stage its depths, its kernels and expand ratios, those of each block: (n, 165).
 
-    The shared columns count a stage's active blocks with a choice. They make what the blocks of a stage have in common
-    cheap under the shrinkage, and are added to each block's scores in the end.
+    A stage's kernels and expand ratios count its blocks, and are shrunk less than a block's own: few rows are enough
+    for what blocks have in common. `_coefficients` adds them to the blocks'.
     """
-    columns = []
+    columns: list[NDArray[Any]] = []
     for stage in range(STAGES):
         depth = values[:, model.DEPTH_COLUMNS][:, stage]
-        columns += [depth == choice for choice in DEPTHS]
         blocks = []
         for block in range(BLOCKS_PER_STAGE):
             for part, choices in ((model.KERNEL_COLUMNS, KERNELS), (model.EXPAND_COLUMNS, EXPANDS)):
                 genes = values[:, part][:, stage * BLOCKS_PER_STAGE + block]
                 blocks += [(genes == choice) & (depth > block) for choice in choices]
-        columns += [np.sum(blocks[i :: len(KERNELS) + len(EXPANDS)], axis=0) for i in range(len(KERNELS) + len(EXPANDS))]
-        columns += blocks
+        shared = [np.sum(blocks[i::_PER_BLOCK], axis=0) for i in range(_PER_BLOCK)]
+        columns += [*[depth == choice for choice in DEPTHS], *shared, *blocks]
     return np.array(columns, dtype=float).T
 
 
@@ -192,14 +190,14 @@ class Fit:
 
     def estimate(self, values: Ints, set_index: Ints) -> Floats:
         """Top-1 (n,) in percent of networks (n, 46), each on the scale of a set (n,)."""
-        score = self.coefficients.score(values)
-        return self.coefficients.top1_percent(score, values[:, 0].astype(float)) + self.offset_points[set_index]
+        top1 = self.coefficients.top1_percent(self.coefficients.score(values), values[:, 0].astype(float))
+        return top1 + self.offset_points[set_index]
 
     def on_scale_of(self, set_index: int) -> Fit:
         """The same fit, with estimates for every set on the scale of one."""
         base_percent = self.coefficients.base_percent + float(self.offset_points[set_index])
-        coefficients = replace(self.coefficients, base_percent=base_percent)
-        return replace(self, coefficients=coefficients, offset_points=np.zeros_like(self.offset_points))
+        on_scale = replace(self.coefficients, base_percent=base_percent)
+        return replace(self, coefficients=on_scale, offset_points=np.zeros(len(self.offset_points)))
 
 
 def _saturate(x: Floats, rate: Floats) -> tuple[Floats, Floats, Floats]:
@@ -228,19 +226,18 @@ def _model(theta: Floats, scored: Floats, resolution_px: Floats, sets: Floats) -
 
 def fit_rows(rows: Measurements, ridge: float, noise_points: Floats) -> Fit:
     """Fit to all rows; ``ridge`` shrinks the scores, ``noise_points`` (sets,) is the standard error of a row."""
-    n_sets, resolutions = rows.sets, len(np.unique(rows.values[:, 0]))
+    n_sets, matrix = rows.sets, design_matrix(rows.values)
     weight = noise_points[rows.set_index] ** -2.0
-    matrix = design_matrix(rows.values)
     mean = weight @ matrix / weight.sum()
     sets = (rows.set_index[:, None] == np.arange(n_sets)).astype(float)
     data = (matrix - mean, rows.values[:, 0].astype(float), sets)
     target = rows.top1_percent - _CENTRE_PERCENT
 
     prior = np.array([0, 0, np.log(_PRIOR_SCALE_PX), *[0] * (n_sets + _SCORES + STAGES + 1)])
-    spread = [1e3, 1e3, _PRIOR_LOG_SCALE_SD, *[_PRIOR_OFFSET_SD_POINTS] * n_sets, *(ridge * _RIDGE_SHARES) ** -0.5]
+    spread = [1e3, 1e3, _PRIOR_LOG_SCALE_SD, *[_PRIOR_OFFSET_SD_POINTS] * n_sets, *(ridge * _SHRINKAGE) ** -0.5]
     penalty = np.array([*spread, *[_PRIOR_STAGE_RATE_SD] * STAGES, _PRIOR_RATE_SD]) ** -2.0
     free = np.ones(len(prior), dtype=bool)
-    free[1:3] = resolutions > 1, resolutions > 2  # a curve needs two points, its bend a third
+    free[1:3] = len(np.unique(data[1])) > np.array([1, 2])  # a curve needs two resolutions, its bend a third
     theta = prior.copy()
     theta[0], theta[-STAGES - 1 :] = target.mean(), 0.1
 
@@ -272,11 +269,10 @@ def fit_rows(rows: Measurements, ridge: float, noise_points: Floats) -> Fit:
 def _coefficients(theta: Floats, mean: Floats, n_sets: int) -> Coefficients:
     """The parameters by name; what centring subtracts from a stage goes into its depth scores."""
     scores = theta[3 + n_sets : 3 + n_sets + _SCORES].reshape(STAGES, _PER_STAGE)
-    depth, blocks = np.split(scores, [len(DEPTHS)], axis=1)
+    depth, shared, own = np.split(scores, [len(DEPTHS), len(DEPTHS) + _PER_BLOCK], axis=1)
     depth = depth - (scores * mean.reshape(scores.shape)).sum(axis=1, keepdims=True)
-    shared, *own = np.split(blocks, 1 + BLOCKS_PER_STAGE, axis=1)
-    per_block = np.stack([shared + block for block in own], axis=1).reshape(BLOCKS, -1)
-    kernel, expand = np.split(per_block, [len(KERNELS)], axis=1)
+    blocks = own.reshape(STAGES, BLOCKS_PER_STAGE, _PER_BLOCK) + shared[:, None]
+    kernel, expand = np.split(blocks.reshape(BLOCKS, _PER_BLOCK), [len(KERNELS)], axis=1)
     base, scale = _CENTRE_PERCENT + float(theta[0]), float(np.exp(theta[2]))
     return Coefficients(base, float(theta[1]), scale, depth, kernel, expand, theta[-STAGES - 1 : -1], float(theta[-1]))
 
@@ -290,8 +286,8 @@ def fit_by_cross_validation(rows: Measurements, seed: int = SEED) -> Fit:
         return rows.top1_percent - held_back(rows, folds, lambda inside: fit_rows(inside, ridge, noise))
 
     first = residuals(RIDGES[1], noise)
-    present = np.unique(rows.set_index)
-    noise[present] = [np.sqrt((first[rows.set_index == s] ** 2).mean()) for s in present]
+    for s in np.unique(rows.set_index):
+        noise[s] = np.sqrt((first[rows.set_index == s] ** 2).mean())
     losses = [((residuals(ridge, noise) / noise[rows.set_index]) ** 2).sum() for ridge in RIDGES]
     return fit_rows(rows, RIDGES[int(np.argmin(losses))], noise)
 
@@ -330,9 +326,9 @@ def _score_ends(rows: Measurements, score: Floats, error: Floats, fit: FitFuncti
     inside = outside > 0
     added = np.abs(left_out(rows, inside, fit) - rows.top1_percent[inside]) - error[inside]
     end = 2 * at[inside] + (score > ends[at, 2])[inside]
-    worst = float((np.bincount(end, added) / np.bincount(end)).max())
-    found = {"score_points": max(0.0, worst), "score_distance": float(np.median(outside[inside]))}
-    return {"lowest_score": ends[:, 0], "highest_score": ends[:, 3], **found}
+    worst = (np.bincount(end, added) / np.bincount(end)).max()
+    cost = {"score_points": max(0.0, float(worst)), "score_distance": float(np.median(outside[inside]))}
+    return {"lowest_score": ends[:, 0], "highest_score": ends[:, 3], **cost}
 
 
 def fit_file(paths: Sequence[Path], seed: int = SEED) -> dict[str, Any]:
@@ -344,14 +340,14 @@ def fit_file(paths: Sequence[Path], seed: int = SEED) -> dict[str, Any]:
     found = fit_by_cross_validation(rows, seed)
     reference = int(np.argmin(found.noise_points))
     bias, covariance = found.offset_points - found.offset_points[reference], found.offset_covariance
-    bias_variance = np.diag(covariance) + covariance[reference, reference] - 2 * covariance[reference]
+    bias_error = np.sqrt((np.diag(covariance) + covariance[reference, reference] - 2 * covariance[reference]).clip(0))
 
     def fit(inside: Measurements) -> Fit:  # errors are of what a user gets: estimates on the reference scale
         return fit_by_cross_validation(inside, seed).on_scale_of(reference)
 
     near = np.concatenate([neighbourhood_folds(rows.values[rows.set_index == i], seed) for i in range(len(paths))])
-    off = held_back(rows, random_folds(rows.values, seed), fit) - rows.top1_percent
-    near_off = held_back(rows, near, fit) - rows.top1_percent
+    folds = (random_folds(rows.values, seed), near)
+    off, near_off = (held_back(rows, each, fit) - rows.top1_percent for each in folds)
     parts = {}
     for resolution in known:
         inside = rows.values[:, 0] == resolution
@@ -367,25 +363,19 @@ def fit_file(paths: Sequence[Path], seed: int = SEED) -> dict[str, Any]:
         "beyond_points_per_px": (left_bias[[0, -1]] / np.diff(known)[[0, -1]]).max(),
         **_score_ends(rows, coefficients.score(rows.values), np.abs(off), fit),
     }
-    sources = [
-        {
-            "name": path.name,
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-            "rows": int((rows.set_index == i).sum()),
-            "noise_points": found.noise_points[i],
-            "set_bias_points": bias[i],
-            "set_bias_standard_error_points": np.sqrt(max(bias_variance[i], 0.0)),
-        }
-        for i, path in enumerate(paths)
-    ]
-    chosen = {"seed": seed, "folds": FOLDS, "ridge": found.ridge, "sources": sources}
+    sources = []
+    for i, (path, n) in enumerate(zip(paths, np.bincount(rows.set_index), strict=True)):
+        file = {"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "rows": int(n)}
+        bias_of_set = {"set_bias_points": bias[i], "set_bias_standard_error_points": bias_error[i]}
+        sources.append({**file, "noise_points": found.noise_points[i], **bias_of_set})
+    origin = {"seed": seed, "folds": FOLDS, "ridge": found.ridge, "sources": sources}
     return {
         "format": model.FORMAT,
         "estimates": "ImageNet top-1 in percent, OFA-MobileNetV3 w1.0, shared weights, no fine-tuning",
         "scale": paths[reference].name,
         "coefficients": asdict(coefficients),
         "errors": errors,
-        "fit": {**chosen, "held_back": parts, "resolution_left_out": left},
+        "fit": {**origin, "held_back": parts, "resolution_left_out": left},
     }
 
 

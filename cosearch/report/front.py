@@ -71,14 +71,21 @@ def plot_front(studies: Sequence[Study], path: str | Path | None = None) -> Figu
     axes[0].legend(loc="best", frameon=True, framealpha=0.85, fontsize=8)
     figure.suptitle(_title(studies), fontsize=10)
     if path is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        # A fixed date and salt, so that the same run draws the same bytes.
-        from matplotlib import rc_context
+        _write(figure, Path(path))
+    return figure
 
-        metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(Path(path).suffix.lower())
+
+def _write(figure: Figure, path: Path) -> None:
+    """Write the figure with a fixed date and salt, so that the same run draws the same bytes."""
+    from matplotlib import rc_context
+
+    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with rc_context({"svg.hashsalt": "cosearch", "svg.fonttype": "none"}):
             figure.savefig(path, dpi=150, metadata=metadata)
-    return figure
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def _panels(objectives: Sequence[Objective]) -> list[tuple[Objective, Objective]]:
@@ -100,8 +107,9 @@ def _draw_run(axis: Axes, study: Study, across: Objective, up: Objective, colour
                  label=f"{name}{len(cloud)} dominated pairs", rasterized=True)  # fmt: skip
     axis.scatter(*_points(front, across, up), s=18, color=colour, linewidths=0.4, edgecolors="white",
                  label=f"{name}Pareto front, {len(front)} pairs", zorder=3)  # fmt: skip
-    _draw_edge(axis, front, across, up, colour)
-    if _spans(front + cloud, across):
+    if front:
+        _draw_edge(axis, front, across, up, colour)
+    if front and _spans(front + cloud, across):
         axis.set_xscale("log")
         for which in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
             which(_plain_decades())

@@ -8,28 +8,38 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from accel_models.accelerator import Accelerator
+    from accel_models.accelerator import Accelerator, MemoryLevel
     from accel_models.targets.cost import NetworkCost
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
     """Return a rich table; numbers are aligned right."""
     from rich.table import Table
+    from rich.text import Text
 
-    made = Table(title=title or None, title_justify="left", header_style="bold")
+    made = Table(title=Text(title), title_justify="left", header_style="bold")
     for place, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[place], (int, float)) or row[place] == "" for row in rows)
-        made.add_column(column, justify="right" if numeric else "left", no_wrap=numeric)
+        made.add_column(Text(column), justify="right" if numeric else "left", no_wrap=numeric)
     for row in rows:
-        made.add_row(*(number(cell) for cell in row))
+        made.add_row(*(Text(number(cell)) for cell in row))  # as text: names may hold what rich takes for markup
     return made
 
 
 def number(cell: Any) -> str:
-    """Write a cell: five significant digits for a float, thousands grouped for an integer."""
+    """Write a cell: five significant digits for a fraction, thousands grouped for a whole number."""
     if isinstance(cell, bool) or not isinstance(cell, (int, float)):
         return str(cell)
-    return f"{cell:,}" if isinstance(cell, int) else f"{cell:.5g}" if abs(cell) < 1e5 else f"{cell:.4e}"
+    if isinstance(cell, int) or (cell.is_integer() and abs(cell) < 1e12):
+        return f"{int(cell):,}"
+    return f"{cell:.5g}" if abs(cell) < 1e5 else f"{cell:.4e}"
+
+
+def size(level: MemoryLevel) -> str:
+    """Write the capacity of one instance of a level, in a unit that reads well; nothing for DRAM."""
+    if level.entries is None:
+        return ""
+    return f"{level.size_bytes:.4g} B" if level.size_bytes < 1024 else f"{level.size_bytes / 1024:.4g} KiB"
 
 
 def hardware_table(target: Accelerator) -> Table:
@@ -38,14 +48,12 @@ def hardware_table(target: Accelerator) -> Table:
     for level, instances in reversed(list(zip(target.levels, target.instances, strict=True))):
         x, y = level.fanout.x, level.fanout.y
         mesh = f"{x.size} ({' '.join(x.dims)}) x {y.size} ({' '.join(y.dims)})" if x.size * y.size > 1 else ""
-        size = "" if level.entries is None else f"{level.size_bytes / 1024:.4g} KiB"
         energy = level.energy_pj(target.node_nm)
-        rows.append(
-            [level.name, instances, size, level.word_bits, ", ".join(level.keeps), energy.read, energy.write, mesh]
-        )
+        kept = ", ".join(level.keeps)
+        rows.append([level.name, instances, size(level), level.word_bits, kept, energy.read, energy.write, mesh])
     columns = ["level", "instances", "size each", "word bits", "keeps", "read pJ", "write pJ", "children X x Y"]
-    size = f"{target.macs_per_cycle} MACs, {target.area_mm2:.2f} mm²"
-    title = f"{target.name}: {size}, {target.clock_mhz:g} MHz, {target.node_nm:g} nm"
+    at = f"{target.clock_mhz:g} MHz, {target.node_nm:g} nm"
+    title = f"{target.name}: {target.macs_per_cycle} MACs, {target.area_mm2:.2f} mm², {at}"
     return table(title, columns, rows)
 
 
