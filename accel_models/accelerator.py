@@ -7,6 +7,7 @@ outermost is DRAM. Every quantity carries its unit in its name. What the kernels
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -18,11 +19,14 @@ if TYPE_CHECKING:
     from accel_models.targets.cost import NetworkCost
     from accel_models.workload import Network
 
-PositiveInt = Annotated[int, Field(gt=0, strict=True)]
+PositiveInt = Annotated[int, Field(gt=0, le=2**53, strict=True)]
 PositiveFloat = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
 Dataspace = Literal["weights", "inputs", "outputs"]
 Dim = Literal["N", "K", "C", "P", "Q", "R", "S", "G"]
+
+MOST_CHOICES = 100_000
+"""Most choices of one knob of a search section."""
 
 
 class Frozen(BaseModel):
@@ -39,17 +43,51 @@ class Precision(Frozen):
     outputs: PositiveInt = 8
 
 
-class Axis(Frozen):
-    """One side of a mesh of children: its length, and the loop dims that may be spread along it."""
+class LoopRules(Frozen):
+    """Which loops a mapping may place somewhere: only over `dims`, with given or bounded factors.
 
-    size: PositiveInt = 1
+    A dim in `factors` has exactly that factor (1 where the layer's bound is 1); `max_factors` are upper bounds.
+    """
+
     dims: tuple[Dim, ...] = DIMS  # type: ignore[assignment]
+    factors: dict[Dim, PositiveInt] = {}
+    max_factors: dict[Dim, PositiveInt] = {}
 
     @model_validator(mode="after")
-    def _each_dim_once(self) -> Self:
+    def _agree(self) -> Self:
         if len(set(self.dims)) != len(self.dims):
             raise ValueError(f"dims {list(self.dims)} names a dim twice")
+        for dim, factor in self.factors.items():
+            if factor > 1 and dim not in self.dims:
+                raise ValueError(f"factors gives {dim} = {factor}, but dims does not name {dim}")
+            if dim in self.max_factors:
+                raise ValueError(f"{dim} has both a fixed and a largest factor; keep one")
         return self
+
+    def __hash__(self) -> int:
+        return hash((self.dims, tuple(self.factors.items()), tuple(self.max_factors.items())))
+
+
+class TemporalRules(LoopRules):
+    """Rules for a level's temporal loops; the dims in `order` are its innermost loops, innermost first."""
+
+    order: tuple[Dim, ...] = ()
+
+    @model_validator(mode="after")
+    def _order_is_a_list_of_dims(self) -> Self:
+        if len(set(self.order)) != len(self.order):
+            raise ValueError(f"order {list(self.order)} names a dim twice")
+        return self
+
+    __hash__ = LoopRules.__hash__
+
+
+class Axis(LoopRules):
+    """One side of a mesh of children: its length, and the loops that may be spread along it."""
+
+    size: PositiveInt = 1
+
+    __hash__ = LoopRules.__hash__
 
 
 class Fanout(Frozen):
@@ -82,11 +120,12 @@ class MemoryLevel(Frozen):
     read_bandwidth_words_per_cycle: PositiveFloat | None = None
     write_bandwidth_words_per_cycle: PositiveFloat | None = None
     shared_bandwidth_words_per_cycle: PositiveFloat | None = None
-    buffering: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1
+    buffering: Annotated[float, Field(ge=1, strict=True, allow_inf_nan=False)] = 1
     reads_back_first_update: bool = False
     access_energy_pj: AccessEnergy | None = None
     area_um2: NonNegativeFloat | None = None
     dram_type: Literal["ddr3", "lpddr4", "hbm2"] = "lpddr4"
+    temporal: TemporalRules = TemporalRules()
     fanout: Fanout = Fanout()
 
     @model_validator(mode="after")
@@ -159,8 +198,13 @@ class SearchKnob(Frozen):
 
     @field_validator("choices")
     @classmethod
-    def _hashable(cls, choices: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
-        return choices and tuple(tuple(choice) if isinstance(choice, list) else choice for choice in choices)
+    def _scalars_or_lists_of_them(cls, choices: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+        made = choices and tuple(tuple(choice) if isinstance(choice, list) else choice for choice in choices)
+        for choice in made or ():
+            for item in choice if isinstance(choice, tuple) else (choice,):
+                if not isinstance(item, (bool, int, float, str, type(None))):
+                    raise ValueError(f"choice {choice!r} must be a number, a text or a list of them")
+        return made
 
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> Self:
@@ -169,7 +213,9 @@ class SearchKnob(Frozen):
             raise ValueError("give either choices, or minimum, maximum and step")
         if self.choices is None and (None in span or self.minimum > self.maximum):  # type: ignore[operator]
             raise ValueError(f"minimum, maximum, step = {span} is no range")
-        if self.choices is not None and len(self.values()) < 1:
+        if self.choices is None and (self.maximum - self.minimum) // self.step >= MOST_CHOICES:  # type: ignore[operator]
+            raise ValueError(f"minimum, maximum, step = {span} are more than {MOST_CHOICES} choices")
+        if not self.values():
             raise ValueError("choices is empty")
         if len(set(self.values())) != len(self.values()):
             raise ValueError("choices lists a value twice")
@@ -203,19 +249,30 @@ class Accelerator(Frozen):
     levels: Annotated[tuple[MemoryLevel, ...], Field(min_length=1)]
     search: tuple[SearchKnob, ...] = ()
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        names = [level.name for level in self.levels]
+    @field_validator("levels")
+    @classmethod
+    def _hierarchy(cls, levels: tuple[MemoryLevel, ...]) -> tuple[MemoryLevel, ...]:
+        names = [level.name for level in levels]
         if len(set(names)) != len(names):
-            raise ValueError(f"levels: two levels share a name: {names}")
-        outer = self.levels[-1]
+            raise ValueError(f"two levels share a name: {', '.join(names)}")
+        outer = levels[-1]
         if outer.component != "dram" or len(outer.keeps) != len(DATASPACES):
-            raise ValueError(
-                f"levels: the last (outermost) level, {outer.name!r}, must be dram and keep every dataspace"
-            )
-        if any(level.component == "dram" for level in self.levels[:-1]):
-            raise ValueError("levels: only the outermost level can be dram")
-        return self
+            raise ValueError(f"the last (outermost) level, {outer.name!r}, must be dram and keep every dataspace")
+        if any(level.component == "dram" for level in levels[:-1]):
+            raise ValueError("only the outermost level can be dram")
+        return levels
+
+    @field_validator("search")
+    @classmethod
+    def _each_value_set_once(cls, search: tuple[SearchKnob, ...]) -> tuple[SearchKnob, ...]:
+        for kind, names in (
+            ("name", [knob.name for knob in search]),
+            ("path", [path for knob in search for path in knob.sets]),
+        ):
+            twice = [name for name, times in Counter(names).items() if times > 1]
+            if twice:
+                raise ValueError(f"{kind} {twice[0]!r} stands twice; each knob has a name, and sets values, of its own")
+        return search
 
     @functools.cached_property
     def instances(self) -> tuple[int, ...]:

@@ -38,14 +38,24 @@ def load_target(name_or_path: str | Path) -> Accelerator:
         If the file is malformed: one line per mistake with file, line, key, value and what would be right.
     """
     text = str(name_or_path)
-    if Path(text).suffix in (".yaml", ".yml") or "/" in text or Path(text).is_file():
-        path = Path(text)
-        if not path.is_file():
-            raise UnknownNameError(f"no description file {text!r}; shipped targets: {', '.join(target_names())}")
-        return parse_target(path.read_bytes(), text)
+    if Path(text).suffix in (".yaml", ".yml") or "/" in text or (text not in target_names() and _is_file(text)):
+        try:
+            return parse_target(Path(text).read_bytes(), text)
+        except FileNotFoundError:
+            known = ", ".join(target_names())
+            raise UnknownNameError(f"no description file {text!r}; shipped targets: {known}") from None
+        except OSError as error:
+            raise DescriptionError(f"{text}: cannot be read: {error.strerror}") from None
     if text not in target_names():
         raise UnknownNameError(unknown_name("target", text, target_names()))
     return _shipped(text)
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except OSError:  # a name that no file can have
+        return False
 
 
 @cache
@@ -68,7 +78,8 @@ def parse_target(content: bytes | str, file: str) -> Accelerator:
 
     tree = read_yaml(content, file)
     if not isinstance(tree, Mapping):
-        raise DescriptionError(f"{file}: a description is a mapping of keys to values, this is {_short(tree)}")
+        found = "this file is empty" if tree is None else f"this is {_short(tree)}"
+        raise DescriptionError(f"{file}: a description is a mapping of keys to values, {found}")
     kind = tree.get("kind", KINDS[0])
     if kind not in KINDS:
         raise DescriptionError(f"{file}:{_line(tree, ('kind',))}: kind: {unknown_name('kind', str(kind), KINDS)}")
@@ -105,20 +116,39 @@ def read_yaml(content: bytes | str, file: str) -> Any:
         mark = error.problem_mark or error.context_mark
         where = f":{mark.line + 1}" if mark else ""
         raise DescriptionError(f"{file}{where}: no valid YAML: {error.problem or error.context}") from None
-    except (YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+    except (YAMLError, UnicodeDecodeError, ValueError) as error:
         raise DescriptionError(f"{file}: no valid YAML: {str(error).splitlines()[0]}") from None
+    except RecursionError:
+        raise DescriptionError(f"{file}: no valid YAML: nested too deeply") from None
+    except Exception as error:  # the parser stumbles in many ways over tags and numbers that are none
+        told = " ".join(str(error).split())
+        raise DescriptionError(f"{file}: no valid YAML: {type(error).__name__}: {told}") from None
 
 
 def plain(tree: Any) -> Any:
     """Return a parsed YAML tree as plain dicts, lists and scalars."""
     if isinstance(tree, Mapping):
-        return {plain(key): plain(value) for key, value in tree.items()}
+        return {_plain_key(key): plain(value) for key, value in tree.items()}
     if isinstance(tree, Sequence) and not isinstance(tree, str):
         return [plain(item) for item in tree]
     for scalar in (bool, int, float, str):
         if isinstance(tree, scalar):
             return scalar(tree)
     return tree
+
+
+_SHOULD = {
+    "tuple_type": "input should be a list",
+    "model_type": "input should be a mapping of keys to values",
+    "too_short": "input should have at least one item",
+    "string_pattern_mismatch": "input should be lower-case letters, digits and _, a letter first",
+}
+"""What should stand in the file, by pydantic's type of error, where pydantic says it in terms of Python."""
+
+
+def _plain_key(key: Any) -> Any:
+    made = plain(key)
+    return made if isinstance(made, (str, int, float, type(None))) else str(made)
 
 
 @dataclass(frozen=True)
@@ -153,7 +183,8 @@ def _explain(item: Any, model: type[BaseModel], place: tuple[Any, ...]) -> str:
         return "is missing"
     if kind == "value_error":
         return told.removeprefix("Value error, ")
-    return f"{_short(value)} is wrong: {told[0].lower() + told[1:]}"
+    said = _SHOULD.get(kind, told[0].lower() + told[1:])
+    return f"{_short(value)} is wrong: {said}"
 
 
 def _keys_at(model: type[BaseModel], place: tuple[Any, ...]) -> list[str]:
@@ -179,7 +210,8 @@ def _names(tree: Any, place: tuple[Any, ...]) -> list[str]:
     for part in place:
         node = _child(node, part)
         named = isinstance(part, int) and isinstance(node, Mapping) and isinstance(node.get("name"), str)
-        names.append(str(node["name"]) if named else str(part))
+        text = str(node["name"]) if named else str(part)
+        names.append(text if text.isprintable() else repr(text))
     return names
 
 
@@ -212,12 +244,21 @@ def _check_search(target: Accelerator, tree: Any, file: str) -> None:
     mistakes = []
     for place, knob in enumerate(target.search):
         try:
-            for value in {0: knob.values()[0], 1: knob.values()[-1]}.values():
+            values = knob.values()
+            for value in values if knob.choices else (values[0], values[-1]):
                 with_values(target, dict.fromkeys(knob.sets, value))
         except DescriptionError as error:
             mistakes.append(f"{file}:{_line(tree, ('search', place))}: search: {knob.name}: {error}")
     if mistakes:
         raise DescriptionError("\n".join(mistakes))
+
+
+def _step(holder: Any, key: str, path: str) -> Any:
+    if not isinstance(holder, dict):
+        raise DescriptionError(f"path {path!r} leads to no value: nothing lies below what {key!r} is looked for in")
+    if key not in holder:
+        raise DescriptionError(f"path {path!r} leads to no value: {unknown_name('key', key, holder)}")
+    return holder[key]
 
 
 def with_values(target: Accelerator, values: Mapping[str, Any]) -> Accelerator:
@@ -241,11 +282,8 @@ def with_values(target: Accelerator, values: Mapping[str, Any]) -> Accelerator:
         *way, last = path.split(".")
         holder: Any = starts if way else data
         for key in way:
-            holder = holder.get(key) if isinstance(holder, dict) else None
-        if not isinstance(holder, dict) or last not in holder:
-            raise DescriptionError(
-                f"path {path!r} leads to no value; paths start with one of {', '.join(sorted(starts))}"
-            )
+            holder = _step(holder, key, path)
+        _step(holder, last, path)
         holder[last] = value
     try:
         return type(target).model_validate(data)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import MISSING, fields
-from typing import Any
+from typing import Any, get_args
 
-from accel_models.errors import WorkloadError
-from accel_models.workload import Layer, Network, Node, TensorShape, VectorOp
+from accel_models.errors import WorkloadError, unknown_name
+from accel_models.workload import Layer, Network, Node, TensorShape, VectorKind, VectorOp
 
 FORM = "cosearch network 1"
 
@@ -44,23 +44,59 @@ def network_from_json(text: str, file: str = "network") -> Network:
     """
     try:
         whole = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WorkloadError(f"{file}: no JSON: {error}") from None
     if not isinstance(whole, dict) or whole.get("form") != FORM:
         raise WorkloadError(f"{file}: not a network of form {FORM!r}")
     try:
-        nodes = tuple(_node(item, f"{file}: node {place + 1}") for place, item in enumerate(whole["nodes"]))
-        return Network(whole["name"], nodes, TensorShape(*whole["input"]), whole.get("source", ""))
-    except (KeyError, TypeError) as error:
+        name, image, items = _text(whole["name"]), _tensor(whole["input"]), _list(whole["nodes"])
+    except (KeyError, TypeError, WorkloadError) as error:
         raise WorkloadError(f"{file}: name, input or nodes are missing or malformed ({error})") from None
+    nodes = tuple(_node(item, f"{file}: node {place}") for place, item in enumerate(items, 1))
+    try:
+        return Network(name, nodes, image, str(whole.get("source", "")))
+    except WorkloadError as error:
+        raise WorkloadError(f"{file}: {error}") from None
 
 
 def _node(item: Any, where: str) -> Node:
     try:
-        op = Layer(**item["layer"]) if "layer" in item else VectorOp(**item["vector"])
-        return Node(item["name"], op, tuple(item["inputs"]), TensorShape(*item["output"]), item["extra_params"])
-    except (KeyError, TypeError) as error:
+        op = Layer(**item["layer"]) if "layer" in item else _vector(item["vector"])
+        inputs = tuple(_text(name) for name in _list(item["inputs"]))
+        return Node(_text(item["name"]), op, inputs, _tensor(item["output"]), _count(item["extra_params"]))
+    except (KeyError, TypeError, WorkloadError) as error:
         raise WorkloadError(f"{where}: malformed ({error})") from None
+
+
+def _vector(values: Any) -> VectorOp:
+    op = VectorOp(**values)
+    if op.kind not in get_args(VectorKind):
+        raise WorkloadError(unknown_name("kind of vector operation", str(op.kind), get_args(VectorKind)))
+    for amount in (op.operations, op.input_elements, op.output_elements):
+        _count(amount)
+    return op
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise WorkloadError(f"{value!r} is no text")
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise WorkloadError(f"{value!r} is no list")
+    return value
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise WorkloadError(f"{value!r} is no count")
+    return value
+
+
+def _tensor(value: Any) -> TensorShape:
+    return TensorShape(*(_count(size) for size in _list(value)))
 
 
 def _changed(op: Layer | VectorOp) -> dict[str, Any]:

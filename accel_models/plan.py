@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accel_models import technology
-from accel_models.accelerator import Accelerator, MemoryLevel, Precision
+from accel_models.accelerator import Accelerator, LoopRules, MemoryLevel, Precision
+from accel_models.errors import WorkloadError
 from accel_models.workload import DATASPACES, DIMS, Layer
 
 MACHINE_COLUMNS = (
@@ -19,6 +20,13 @@ MACHINE_COLUMNS = (
     "words_per_weight", "words_per_input", "words_per_output",
 )  # fmt: skip
 """What the columns of :attr:`Plan.machine` hold, in the order that `loopnest.counts` names by number."""
+
+EXACT = 2**53
+"""Largest count that a double holds exactly."""
+
+
+UNBOUNDED = 2**62
+"""The largest factor where a description sets none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,16 +40,19 @@ class Plan:
     machine
         float64 (levels, 17): one row per level, columns :data:`MACHINE_COLUMNS`; energies in pJ per block access,
         bandwidths in words per cycle and instance, unlimited = infinity.
-    allowed_x, allowed_y
-        bool (levels, 8): dims that may be spread over the children along X and Y.
+    most, fixed
+        int64 (levels, 3, 8): the largest factor that a temporal, X or Y loop may have, and the one it must have (0: any).
+    order
+        int64 (levels, 8): the dims whose temporal loops are innermost, innermost first, then -1.
     mac_energy_pj
         Energy of one multiply-accumulate at the layer's precision.
     """
 
     layer: NDArray[np.int64]
     machine: NDArray[np.float64]
-    allowed_x: NDArray[np.bool_]
-    allowed_y: NDArray[np.bool_]
+    most: NDArray[np.int64]
+    fixed: NDArray[np.int64]
+    order: NDArray[np.int64]
     mac_energy_pj: float
 
     @property
@@ -51,29 +62,53 @@ class Plan:
 
 
 def make_plan(layer: Layer, accelerator: Accelerator) -> Plan:
-    """Return the flat arrays of one layer on one accelerator."""
-    machine, allowed_x, allowed_y, mac_energy_pj = _machine(
-        accelerator, layer.weight_bits, layer.input_bits, layer.output_bits
-    )
+    """Return the flat arrays of one layer on one accelerator.
+
+    Raises
+    ------
+    WorkloadError
+        If the layer is too large for the kernels, which count in doubles.
+    """
+    largest = max(layer.macs, layer.weight_elements, layer.input_elements, layer.output_elements)
+    if largest > EXACT:
+        raise WorkloadError(f"layer {layer} is too large: more than 2**53 multiply-accumulates or elements of a tensor")
+    machine, mac_energy_pj = _machine(accelerator, layer.weight_bits, layer.input_bits, layer.output_bits)
     numbers = (*layer.dims, layer.stride_w, layer.stride_h, layer.dilation_w, layer.dilation_h)
-    return Plan(np.array(numbers, dtype=np.int64), machine, allowed_x, allowed_y, mac_energy_pj)
+    return Plan(np.array(numbers, dtype=np.int64), machine, *_rules(accelerator), mac_energy_pj)
 
 
 @lru_cache(maxsize=256)
 def _machine(
     accelerator: Accelerator, weight_bits: int | None, input_bits: int | None, output_bits: int | None
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], float]:
+) -> tuple[NDArray[np.float64], float]:
     given = accelerator.precision
     native = (given.weights, given.inputs, given.outputs) if given else (None, None, None)
     asked = (weight_bits, input_bits, output_bits)
     bits = tuple(own if wanted is None else wanted for wanted, own in zip(asked, native, strict=True))
     rows = [_level_row(level, accelerator.node_nm, bits) for level in accelerator.levels]
-    allowed_x = np.array([[dim in level.fanout.x.dims for dim in DIMS] for level in accelerator.levels])
-    allowed_y = np.array([[dim in level.fanout.y.dims for dim in DIMS] for level in accelerator.levels])
     machine = np.array(rows, dtype=np.float64)
-    for array in (machine, allowed_x, allowed_y):
+    machine.setflags(write=False)
+    return machine, mac_energy_pj(accelerator, bits[0], bits[1])
+
+
+@lru_cache(maxsize=256)
+def _rules(accelerator: Accelerator) -> tuple[NDArray[np.int64], ...]:
+    levels = accelerator.levels
+    sides = [(level.temporal, level.fanout.x, level.fanout.y) for level in levels]
+    most = np.array([[_most(rules) for rules in level] for level in sides], dtype=np.int64)
+    fixed = np.array(
+        [[[rules.factors.get(dim, 0) for dim in DIMS] for rules in level] for level in sides], dtype=np.int64
+    )
+    order = np.full((len(levels), len(DIMS)), -1, dtype=np.int64)
+    for row, level in zip(order, levels, strict=True):
+        row[: len(level.temporal.order)] = [DIMS.index(dim) for dim in level.temporal.order]
+    for array in (most, fixed, order):
         array.setflags(write=False)
-    return machine, allowed_x, allowed_y, mac_energy_pj(accelerator, bits[0], bits[1])
+    return most, fixed, order
+
+
+def _most(rules: LoopRules) -> list[int]:
+    return [rules.max_factors.get(dim, UNBOUNDED) if dim in rules.dims else 1 for dim in DIMS]
 
 
 def _level_row(level: MemoryLevel, node_nm: float, bits: tuple[int | None, ...]) -> list[float]:

@@ -166,8 +166,8 @@ class Layer:
         """
         values: dict[str, int] = {}
         for word in text.replace(",", " ").split():
-            dim = re.fullmatch(r"([NKCPQRSG])=?(\d+)", word, re.IGNORECASE)
-            option = re.fullmatch(r"(stride|dilation|bits|\w+_(?:w|h|bits))=(\d+)", word)
+            dim = re.fullmatch(r"([NKCPQRSG])=?(\d{1,18})", word, re.IGNORECASE)
+            option = re.fullmatch(r"(stride|dilation|bits|\w+_(?:w|h|bits))=(\d{1,18})", word)
             keys: tuple[str, ...] = ("",)
             number = 0
             if dim:

@@ -28,7 +28,9 @@ app = typer.Typer(
     epilog="Example: cosearch search --space ofa-mobilenet-v3 --target eyeriss --out runs/first",
 )
 targets_app = typer.Typer(
-    no_args_is_help=True, help="Hardware that can be named or described.", epilog="Example: cosearch targets show eyeriss"
+    no_args_is_help=True,
+    help="Hardware that can be named or described.",
+    epilog="Example: cosearch targets show eyeriss",
 )
 spaces_app = typer.Typer(
     no_args_is_help=True, help="Spaces of networks.", epilog="Example: cosearch spaces show ofa-mobilenet-v3"

@@ -77,35 +77,39 @@ def choose(state, options, count):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def spread(state, mapping, row, level, size, allowed, left, divisors, dims, options):  # type: ignore[no-untyped-def]
+def spread(state, mapping, side, level, size, most, fixed, left, divisors, dims, options):  # type: ignore[no-untyped-def]
     """Fill one axis of a level's mesh with random factors of the loops that are left."""
+    for dim in range(8):
+        if fixed[level, side, dim]:
+            size //= mapping[level, side, dim]
     shuffle(state, dims)
     for dim in dims:
-        if left[dim] == 1 or not allowed[level, dim]:
+        if left[dim] == 1 or fixed[level, side, dim]:
             continue
         count = 0
         for factor in divisors[dim]:
-            if factor == 0 or factor > size:
+            if factor == 0 or factor > size or factor > most[level, side, dim]:
                 break
             if left[dim] % factor == 0:
                 options[count] = factor
                 count += 1
-        factor = choose(state, options, count)
-        mapping[level, row, dim] = factor
-        left[dim] //= factor
-        size //= factor
+        if count:
+            factor = choose(state, options, count)
+            mapping[level, side, dim] = factor
+            left[dim] //= factor
+            size //= factor
 
 
 @kernel
-def tile(state, layer, machine, mapping, bounds, level, left, divisors, dims, options):  # type: ignore[no-untyped-def]
+def tile(state, layer, machine, mapping, bounds, level, most, fixed, left, divisors, dims, options):  # type: ignore[no-untyped-def]
     """Give a level random temporal factors of the loops that are left, as far as all tiles fit."""
     shuffle(state, dims)
     for dim in dims:
-        if left[dim] == 1:
+        if left[dim] == 1 or fixed[level, TEMPORAL, dim]:
             continue
         count, grown = 0, 1
         for factor in divisors[dim]:
-            if factor == 0 or factor > left[dim]:
+            if factor == 0 or factor > left[dim] or factor > most[level, TEMPORAL, dim]:
                 break
             if left[dim] % factor == 0:
                 scale_bounds(bounds, level, dim, grown, factor)
@@ -114,7 +118,7 @@ def tile(state, layer, machine, mapping, bounds, level, left, divisors, dims, op
                     break
                 options[count] = factor
                 count += 1
-        factor = choose(state, options, count)
+        factor = choose(state, options, count) if count else 1
         scale_bounds(bounds, level, dim, grown, factor)
         mapping[level, TEMPORAL, dim] = factor
         left[dim] //= factor
@@ -128,32 +132,76 @@ def scale_bounds(bounds, level, dim, before, factor):  # type: ignore[no-untyped
 
 
 @kernel
-def sample_mapping(state, layer, machine, allowed_x, allowed_y, divisors, mapping, bounds, dims, options, left):  # type: ignore[no-untyped-def]
-    """Draw one legal mapping into `mapping`; return False where the drawn spatial factors do not fit any tile."""
-    levels = machine.shape[0]
+def place_fixed(layer, machine, fixed, mapping, left):  # type: ignore[no-untyped-def]
+    """Set the factors that rules fix; return False where they do not divide the layer or overflow a mesh.
+
+    A factor of a dim that the layer does not have counts as 1.
+    """
     left[:] = layer[:8]
     mapping[:, :ORDER, :] = 1
-    for level in range(levels - 1, -1, -1):
-        if machine[level, FAN_X] > 1.0:
-            size = np.int64(machine[level, FAN_X])
-            spread(state, mapping, SPATIAL_X, level, size, allowed_x, left, divisors, dims, options)
-        if machine[level, FAN_Y] > 1.0:
-            size = np.int64(machine[level, FAN_Y])
-            spread(state, mapping, SPATIAL_Y, level, size, allowed_y, left, divisors, dims, options)
-    fill_bounds(mapping, bounds)
-    if not fits(layer, machine, bounds, 0):
-        return False
-    for level in range(levels - 1):
-        tile(state, layer, machine, mapping, bounds, level, left, divisors, dims, options)
-    mapping[levels - 1, TEMPORAL, :] = left
-    for level in range(levels):
-        shuffle(state, dims)
-        mapping[level, ORDER, :] = dims
+    for level in range(machine.shape[0]):
+        for side in range(3):
+            across = 1
+            for dim in range(8):
+                factor = fixed[level, side, dim]
+                if factor > 1 and layer[dim] > 1:
+                    if left[dim] % factor:
+                        return False
+                    left[dim] //= factor
+                    mapping[level, side, dim] = factor
+                    across *= factor
+            if (side == SPATIAL_X and across > machine[level, FAN_X]) or (
+                side == SPATIAL_Y and across > machine[level, FAN_Y]
+            ):
+                return False
     return True
 
 
 @kernel
-def sample_batch(seed, layer, machine, allowed_x, allowed_y, divisors, mappings):  # type: ignore[no-untyped-def]
+def draw_order(state, order, level, dims, mapping):  # type: ignore[no-untyped-def]
+    """Draw the order of a level's temporal loops: what the rules put innermost, then the rest at random."""
+    shuffle(state, dims)
+    place = 0
+    while place < 8 and order[level, place] >= 0:
+        mapping[level, ORDER, place] = order[level, place]
+        place += 1
+    given = place
+    for dim in dims:
+        named = False
+        for other in range(given):
+            named |= order[level, other] == dim
+        if not named:
+            mapping[level, ORDER, place] = dim
+            place += 1
+
+
+@kernel
+def sample_mapping(state, layer, machine, most, fixed, order, divisors, mapping, bounds, dims, options, left):  # type: ignore[no-untyped-def]
+    """Draw one legal mapping into `mapping`; return False where the draw fits no tile or breaks a rule."""
+    levels = machine.shape[0]
+    if not place_fixed(layer, machine, fixed, mapping, left):
+        return False
+    for level in range(levels - 1, -1, -1):
+        for side in (SPATIAL_X, SPATIAL_Y):
+            size = np.int64(machine[level, FAN_X] if side == SPATIAL_X else machine[level, FAN_Y])
+            if size > 1:
+                spread(state, mapping, side, level, size, most, fixed, left, divisors, dims, options)
+    fill_bounds(mapping, bounds)
+    if not fits(layer, machine, bounds, 0):
+        return False
+    for level in range(levels - 1):
+        tile(state, layer, machine, mapping, bounds, level, most, fixed, left, divisors, dims, options)
+    for dim in range(8):
+        mapping[levels - 1, TEMPORAL, dim] *= left[dim]
+        if left[dim] > 1 and (fixed[levels - 1, TEMPORAL, dim] or left[dim] > most[levels - 1, TEMPORAL, dim]):
+            return False
+    for level in range(levels):
+        draw_order(state, order, level, dims, mapping)
+    return True
+
+
+@kernel
+def sample_batch(seed, layer, machine, most, fixed, order, divisors, mappings):  # type: ignore[no-untyped-def]
     """Fill `mappings` (n, levels, 4, 8) with random legal mappings; return how many were found in 20 n draws."""
     state = np.array([seed], dtype=np.uint64)
     bounds = np.ones((machine.shape[0], 8), dtype=np.int64)
@@ -165,6 +213,6 @@ def sample_batch(seed, layer, machine, allowed_x, allowed_y, divisors, mappings)
         if found == mappings.shape[0]:
             break
         found += sample_mapping(
-            state, layer, machine, allowed_x, allowed_y, divisors, mappings[found], bounds, dims, options, left
+            state, layer, machine, most, fixed, order, divisors, mappings[found], bounds, dims, options, left
         )
     return found

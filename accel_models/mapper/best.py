@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from accel_models.accelerator import Accelerator
-from accel_models.errors import UnknownNameError, unknown_name
+from accel_models.errors import MappingError, UnknownNameError, unknown_name
 from accel_models.mapper import sampled
 from accel_models.mapper.base import OBJECTIVES, Found, MappingResult, lower_bound, objective_value, refuse_unmappable
 from accel_models.mapping import Mapping
@@ -57,4 +57,7 @@ def find(layer: Layer, accelerator: Accelerator, objective: str, mapper: str, ef
         raise UnknownNameError(unknown_name("mapper", mapper, MAPPERS))
     plan = make_plan(layer, accelerator)
     refuse_unmappable(plan, accelerator, layer)
-    return MAPPERS[mapper](plan, objective, effort, seed)
+    try:
+        return MAPPERS[mapper](plan, objective, effort, seed)
+    except MappingError as error:
+        raise MappingError(f"{accelerator.name}: layer {layer}: {error}") from None

@@ -41,7 +41,7 @@ def read_config(path: str | Path, resolution: int | None = None) -> Network:
         config = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise WorkloadError(f"{path}: cannot be read: {error.strerror}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise WorkloadError(f"{path}: is not JSON: {error}") from None
     if not isinstance(config, dict):
         raise WorkloadError(f"{path}: holds a {type(config).__name__} where one network (an object) is expected")

@@ -199,8 +199,7 @@ def test_shipped_file_is_small_and_says_how_far_off_it_is(shipped: OfaMobileNetV
     assert shipped.scale in sources
     assert sources[shipped.scale]["set_bias_points"] == 0
     assert not any("/" in name for name in sources)
-    for value in vars(shipped.errors).values():
-        assert np.isfinite(value).all()
+    assert all(np.isfinite(value).all() for value in vars(shipped.errors).values())
     assert (shipped.errors.error_points > 0).all()
     held = shipped.contents["fit"]["held_back"]
     for resolution, stated in zip(shipped.errors.resolutions_px, shipped.errors.error_points, strict=True):
@@ -274,8 +273,7 @@ def test_neighbourhoods_of_a_trace_are_held_back_whole() -> None:
 
 @pytest.mark.parametrize("name", ["top1", "top1_percent"])
 def test_both_units_of_top1_are_read(tmp_path: Path, name: str) -> None:
-    rows = synthetic(30, 0.1)
-    read = fit.read_measurements([write_csv(tmp_path / "a.csv", rows, name)])
+    read = fit.read_measurements([write_csv(tmp_path / "a.csv", rows := synthetic(30, 0.1), name)])
     np.testing.assert_array_equal(read.values, rows.values)
     np.testing.assert_allclose(read.top1_percent, rows.top1_percent, rtol=1e-12)
 
@@ -324,9 +322,10 @@ def test_fit_command_writes_the_same_bytes_twice_and_a_usable_file(tmp_path: Pat
     assert text == again
     assert str(tmp_path) not in text
     contents = json.loads(text)
-    networks = random_networks(20, seed=8)
-    expected = [naive_top1(contents, network) for network in networks]
-    np.testing.assert_allclose(OfaMobileNetV3Predictor(contents).estimate(networks).top1_percent, expected, atol=1e-9)
+    network = random_networks(1, seed=8)
+    assert OfaMobileNetV3Predictor(contents).estimate(network).top1_percent == pytest.approx(
+        naive_top1(contents, *network)
+    )
 
     assert fit.main([str(tmp_path / "absent.csv"), "-o", str(outputs[0])]) == 2
     assert "absent.csv" in capsys.readouterr().err
@@ -336,8 +335,7 @@ def test_fit_command_writes_the_same_bytes_twice_and_a_usable_file(tmp_path: Pat
 
 
 def test_benchmark_on_rows_that_follow_the_model(tmp_path: Path) -> None:
-    rows = synthetic(250, noise_points=0.05)
-    result = benchmark.evaluate(rows, ["a.csv"], seed=0)
+    result = benchmark.evaluate(synthetic(250, noise_points=0.05), ["a.csv"], seed=0)
     assert result["rows"] == 250
     assert result["mae_points"] < 0.3 * result["baseline_mae_points"]
     assert result["kendall"] > result["baseline_kendall"]
