@@ -109,6 +109,8 @@ class MemoryLevel(Frozen):
     """One level of the memory hierarchy; all numbers are per instance.
 
     A quantity left out (energy, area) is estimated by `technology.py` from the component, its size, width and node.
+    Leakage counts only where it is given. With `holds_tensors`, tensors that fit stay here between the operation that
+    makes them and those that read them (docs/cost_model.md, "Tensors that stay on chip").
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -124,6 +126,8 @@ class MemoryLevel(Frozen):
     reads_back_first_update: bool = False
     access_energy_pj: AccessEnergy | None = None
     area_um2: NonNegativeFloat | None = None
+    leakage_mw: NonNegativeFloat | None = None
+    holds_tensors: bool = False
     dram_type: Literal["ddr3", "lpddr4", "hbm2"] = "lpddr4"
     temporal: TemporalRules = TemporalRules()
     fanout: Fanout = Fanout()
@@ -172,6 +176,7 @@ class Mac(Frozen):
 
     energy_pj: NonNegativeFloat | None = None
     area_um2: NonNegativeFloat | None = None
+    leakage_mw: NonNegativeFloat | None = None
 
 
 class VectorUnit(Frozen):
@@ -231,6 +236,8 @@ class SearchKnob(Frozen):
 class Accelerator(Frozen):
     """A spatial accelerator: an array of MACs under a hierarchy of memories, innermost level first.
 
+    `leakage_mw` is that of all that has no figure of its own: of the whole chip, where no level and no MAC has one.
+
     Raises
     ------
     pydantic.ValidationError
@@ -246,6 +253,7 @@ class Accelerator(Frozen):
     precision: Precision | None = None
     mac: Mac = Mac()
     vector_unit: VectorUnit = VectorUnit()
+    leakage_mw: NonNegativeFloat | None = None
     levels: Annotated[tuple[MemoryLevel, ...], Field(min_length=1)]
     search: tuple[SearchKnob, ...] = ()
 
@@ -260,6 +268,7 @@ class Accelerator(Frozen):
             raise ValueError(f"the last (outermost) level, {outer.name!r}, must be dram and keep every dataspace")
         if any(level.component == "dram" for level in levels[:-1]):
             raise ValueError("only the outermost level can be dram")
+        _check_tensor_level(levels)
         return levels
 
     @field_validator("search")
@@ -288,6 +297,21 @@ class Accelerator(Frozen):
         """Number of MAC units."""
         innermost = self.levels[0].fanout
         return self.instances[0] * innermost.x.size * innermost.y.size
+
+    @functools.cached_property
+    def tensor_level(self) -> int | None:
+        """Place of the level that holds tensors between operations (0 is innermost); None where none does."""
+        return next((place for place, level in enumerate(self.levels) if level.holds_tensors), None)
+
+    @functools.cached_property
+    def leakage_breakdown_mw(self) -> tuple[tuple[str, float], ...]:
+        """Leakage of all instances of each level, of the MACs, and of the rest of the chip: what is given, by name."""
+        parts = [
+            *((level.name, level.leakage_mw, count) for level, count in zip(self.levels, self.instances, strict=True)),
+            ("mac", self.mac.leakage_mw, self.macs_per_cycle),
+            ("chip", self.leakage_mw, 1),
+        ]
+        return tuple((name, each * count) for name, each, count in parts if each is not None)
 
     @property
     def on_chip_bytes(self) -> float:
@@ -325,3 +349,24 @@ class Accelerator(Frozen):
         from accel_models.targets.asic import evaluate
 
         return evaluate(network, self, **options)
+
+
+def _check_tensor_level(levels: tuple[MemoryLevel, ...]) -> None:
+    """Refuse a level that cannot hold tensors between operations: all of their traffic with DRAM must pass through it."""
+    holders = [place for place, level in enumerate(levels) if level.holds_tensors]
+    if len(holders) > 1:
+        names = ", ".join(repr(levels[place].name) for place in holders)
+        raise ValueError(f"holds_tensors is true for {names}; one level can hold tensors")
+    for place in holders:
+        level, outside = levels[place], levels[place + 1 :]
+        said = f"holds_tensors: level {level.name!r}"
+        missing = [name for name in ("inputs", "outputs") if name not in level.keeps]
+        if level.component == "dram":
+            raise ValueError(f"{said} is dram, where tensors are anyway; it is meant for a level on the chip")
+        if missing:
+            raise ValueError(f"{said} must keep inputs and outputs, it does not keep {' and '.join(missing)}")
+        for other in outside:
+            if other.fanout.x.size * other.fanout.y.size > 1:
+                raise ValueError(f"{said} must be one instance, {other.name!r} outside fans out to several")
+            if other is not levels[-1] and {"inputs", "outputs"} & set(other.keeps):
+                raise ValueError(f"{said} must be next to dram, {other.name!r} in between keeps inputs or outputs")

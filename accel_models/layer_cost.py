@@ -9,6 +9,7 @@ import numpy as np
 
 from accel_models.accelerator import Accelerator
 from accel_models.errors import MappingError
+from accel_models.imperfect import count_by_walking, covers
 from accel_models.loopnest import counts as kernels
 from accel_models.mapping import Mapping
 from accel_models.plan import make_plan
@@ -76,10 +77,13 @@ def layer_cost(layer: Layer, accelerator: Accelerator, mapping: Mapping) -> Laye
     bounds = np.zeros((plan.levels, kernels.BOUND_COLUMNS), dtype=np.int64)
     sums = np.zeros((plan.levels, kernels.SUM_COLUMNS))
     code, place, need = kernels.check(plan.layer, plan.machine, arrays, 0, bounds, sums)
-    if code != kernels.OK:
-        raise MappingError(_refusal(accelerator, layer, code, place, need))
     counts = np.zeros((plan.levels, len(DATASPACES), kernels.COUNT_COLUMNS))
-    compute = kernels.count(plan.layer, plan.machine, arrays, 0, bounds, sums, counts)
+    if code == kernels.OK:
+        compute = kernels.count(plan.layer, plan.machine, arrays, 0, bounds, sums, counts)
+    elif code == kernels.BAD_PRODUCT and covers(plan.layer, arrays[0]):
+        compute = count_by_walking(plan, arrays[0], sums, counts)
+    else:
+        raise MappingError(_refusal(accelerator, layer, code, place, need))
     energy, latency = kernels.energy_and_cycles(
         plan.machine, plan.mac_energy_pj, float(layer.macs), sums, counts, compute
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 
 from accel_models import technology
 from accel_models.errors import AccelModelsError, unknown_name
@@ -30,8 +31,11 @@ KEEPS = ((1, 0, 0), (0, 0, 1), (1, 1, 0), (1, 1, 1))
 NODE_NM = 40
 """Accelergy's node for this data: the folder's README."""
 
-MAC_BITS, ACCUMULATOR_BITS, DRAM_WORD_BITS, DRAM_TYPE = 8, 32, 8, "lpddr4"
-"""Words of weights and inputs, of the accumulator, and of DRAM (the columns ``word-bits``; DOSA's arch.yaml for DRAM)."""
+MAC_BITS, ACCUMULATOR_BITS, DRAM_WORD_BITS = 8, 32, 8
+"""Words of weights and inputs, and of the accumulator (columns ``word-bits``); a word of DRAM is taken as one of 8 bits."""
+
+DRAM_TYPE: technology.DramType = "lpddr4"
+"""As `descriptions/gemmini.yaml` has it; all three types give ranks above .99."""
 
 DRAM_WORDS_PER_CYCLE = 8
 """Reads and writes together: the folder's README, and ``dram_shared_bw`` in DOSA's gemmini_config.py."""
@@ -179,8 +183,8 @@ def _read_table(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path, keep_default_na=False)
     except (ValueError, EOFError, zlib.error) as error:  # pandas' parser errors and undecodable text are ValueErrors
         raise RecordedDataError(f"{path}: no table of comma-separated values: {error}") from error
-    if table.empty:
-        raise RecordedDataError(f"{path}: no rows")
+    if len(table) < 2:
+        raise RecordedDataError(f"{path}: {len(table)} rows: to compare ranks takes two or more")
     return table
 
 
@@ -232,6 +236,13 @@ def _machine(mesh: float, accumulator: float, scratchpad: float, *bandwidths: fl
     machine[:, kernels.READS_BACK] = 0.0
     machine[:, kernels.KEEP : kernels.KEEP + 3] = KEEPS
     return machine
+
+
+def spearman(estimate: NDArray[np.float64], recorded: NDArray[np.float64]) -> float:
+    """Return the rank correlation of two columns (rows,)."""
+    if np.ptp(estimate) == 0 or np.ptp(recorded) == 0:
+        raise RecordedDataError("one value for all rows: there are no ranks to compare")
+    return float(spearmanr(estimate, recorded).statistic)
 
 
 def evaluate(rows: Rows, path: Path) -> Evaluated:

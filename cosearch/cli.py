@@ -226,6 +226,39 @@ def evaluate(
         _print_table(cost_table(cost))
 
 
+@app.command(epilog="Example: cosearch roofline --network resnet50 --target eyeriss -o roofline.png")
+def roofline(
+    network: Annotated[str, typer.Option(help="A known network, or a CONFIG.json.")],
+    target: TargetOption,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="PNG, SVG or PDF file; roofline.png beside a table.")
+    ] = None,
+    resolution: Annotated[int | None, typer.Option(min=1, help="Input size in pixels.")] = None,
+    objective: Annotated[str, typer.Option(help="What mappings minimise: edp, energy or latency.")] = "edp",
+    effort: EffortOption = 1000,
+    seed: SeedOption = 0,
+    format: FormatOption = Format.table,
+) -> None:
+    """Print and draw what memory and array allow each layer, and what it reaches."""
+    from accel_models.description import load_target
+    from accel_models.roofline import network_roofline
+    from cosearch.report.roofline import plot_roofline, roofline_json, roofline_table
+
+    accelerator, known = load_target(target), _network(network, resolution)
+    cost = accelerator.evaluate(known, objective=objective, effort=effort, seed=seed)
+    found = network_roofline(known, accelerator, cost)
+    if output or format is Format.table:
+        output = output or Path("roofline.png")
+        plot_roofline(found, output)
+        typer.echo(f"wrote {output}", err=True)
+    if format is Format.json:
+        _print_json(roofline_json(found))
+    elif format is Format.csv:
+        typer.echo(found.to_dataframe().to_csv(index=False), nl=False)
+    else:
+        _print_table(roofline_table(found))
+
+
 @app.command(
     name="map", epilog="Example: cosearch map --layer 'K256 C256 P14 Q14 R3 S3' --target eyeriss --objective edp"
 )

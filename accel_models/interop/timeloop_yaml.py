@@ -158,7 +158,7 @@ def _architecture(layer: Layer, accelerator: Accelerator, mapping: Mapping) -> s
         f"    name: {_TOP}",
         "    attributes:",
         f'      technology: "{_number(accelerator.node_nm)}nm"',
-        f"      global_cycle_seconds: {1e-6 / accelerator.clock_mhz!r}",
+        f"      global_cycle_seconds: {1 / (accelerator.clock_mhz * 1e6)!r}",
     ]
     for level, mapped in reversed(list(zip(accelerator.levels, mapping.levels, strict=True))):
         lines += _component(level)

@@ -7,8 +7,10 @@ cannot be read (a killed process, a full disk) is thrown away and made anew.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -44,31 +46,47 @@ def kernel(function: Function | None = None, **options: Any) -> Any:
     """
     if function is None:
         return lambda inner: kernel(inner, **options)
+    if not _can_keep():  # compile in this process; numba would else keep code beside the sources, where it goes stale
+        return numba.njit(error_model="numpy", nogil=True, **options)(function)
     config: Any = numba.config
     before = config.CACHE_DIR
     config.CACHE_DIR = str(cache_folder())
     try:
         compiled = numba.njit(cache=True, error_model="numpy", nogil=True, **options)(function)
-    except RuntimeError:  # no folder can be written: compile in this process, keep nothing
-        compiled = numba.njit(error_model="numpy", nogil=True, **options)(function)
     finally:
         config.CACHE_DIR = before
-    _heal_unreadable_cache(compiled)
+    _forgive_damaged_cache(compiled)
     return compiled
 
 
-def _heal_unreadable_cache(compiled: Any) -> None:
-    """Make a cached kernel that cannot be loaded count as absent, and clear its files."""
+@cache
+def _can_keep() -> bool:
+    """Tell whether files can be made in the folder of compiled kernels."""
+    try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache_folder()):
+            return True
+    except OSError:
+        return False
+
+
+def _forgive_damaged_cache(compiled: Any) -> None:
+    """Let a cached kernel that cannot be loaded count as absent, and one that cannot be kept (a full disk) as kept."""
     store: Any = getattr(compiled, "_cache", None)
     if not hasattr(store, "load_overload"):
         return
-    load = store.load_overload
+    load, save = store.load_overload, store.save_overload
 
     def load_or_forget(*arguments: Any) -> Any:
         try:
             return load(*arguments)
         except Exception:  # whatever unpickling a damaged file raises
-            store.flush()
+            with contextlib.suppress(OSError):
+                store.flush()
             return None
 
-    store.load_overload = load_or_forget
+    def save_or_not(*arguments: Any) -> None:
+        with contextlib.suppress(OSError):
+            save(*arguments)
+
+    store.load_overload, store.save_overload = load_or_forget, save_or_not

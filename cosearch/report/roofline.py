@@ -104,17 +104,17 @@ def _draw_roofs(axis: Axes, roofline: Roofline, left: float, right: float) -> No
     names = []
     if ridge:
         slope = roofline.dram.bandwidth_bytes_per_s / 1e9
-        name = f"{roofline.dram.level}: {_rate(slope)}B/s"
-        axis.plot([left, ridge], [slope * left, peak], color=ROOF, linewidth=1.6, linestyle="--", label=name)
+        label = f"{roofline.dram.level}: {_rate(slope)}B/s"
+        axis.plot([left, ridge], [slope * left, peak], color=ROOF, linewidth=1.6, linestyle="--", label=label)
         axis.plot([ridge, ridge], [axis.get_ylim()[0], peak], color=ROOF, linewidth=0.6, alpha=0.5)
-        names.append((ridge, f"{name}, ridge {ridge:.4g} MACs/B"))
+        names.append((ridge, f"{roofline.dram.level}, ridge {ridge:.4g} MACs/B"))
     for slope, levels in _chip_slopes(roofline):
         turn = max(peak / slope, left)
         axis.plot([left, turn], [slope * left, peak], color=CHIP, linewidth=1, linestyle=":")
         names.append((turn, f"{', '.join(levels)}: {_rate(slope)}B/s"))
     # The rightmost name lies lowest, so that none runs into the next; those far to the right end at their line.
     for row, (turn, name) in enumerate(sorted(names, reverse=True)):
-        late = math.log(turn / left) > 0.6 * math.log(right / left)
+        late = math.log(turn / left) > 0.72 * math.log(right / left)
         leader = {"arrowstyle": "-", "color": CHIP, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0, "relpos": (late, 0)}
         axis.annotate(name, (turn, peak), xytext=(0, 7 + 13 * row), textcoords="offset points", fontsize=8,
                       color="#444444", ha="right" if late else "left", arrowprops=leader)  # fmt: skip
@@ -137,7 +137,7 @@ def _draw_layers(axis: Axes, roofline: Roofline) -> None:
             axis.scatter(*_places(points), s=[_area(point.time_share) for point in points], color=colour, alpha=0.55,
                          linewidths=0.5, edgecolors="white", zorder=3)  # fmt: skip
             many = f"{len(points)} layer" + ("s" if len(points) > 1 else "")
-            axis.scatter([], [], s=40, color=colour, alpha=0.7, label=f"{kind}: {many}, {share:.0%} of the time")
+            axis.scatter([], [], s=40, color=colour, alpha=0.7, label=f"{kind}: {many}, {_percent(share)} of the time")
     for share in (0.01, 0.1):
         axis.scatter([], [], s=_area(share), facecolors="none", edgecolors="#777777", label=f"{share:.0%} of the time")
     for point in _slowest(roofline.points):
@@ -176,7 +176,7 @@ def _draw_whole(axis: Axes, roofline: Roofline) -> None:
                  linewidths=0.5, zorder=5, label=f"network: {_rate(rate)}MAC/s, {whole.latency_s * 1e3:.3g} ms")  # fmt: skip
     if roofline.vector_latency_s:
         share = roofline.vector_latency_s / whole.latency_s
-        axis.scatter([], [], s=0, label=f"vector unit: {share:.0%} of the time")
+        axis.scatter([], [], s=0, label=f"vector unit: {_percent(share)} of the time")
 
 
 def _places(points: Iterable[RooflinePoint]) -> tuple[list[float], list[float]]:
@@ -189,6 +189,10 @@ def _places(points: Iterable[RooflinePoint]) -> tuple[list[float], list[float]]:
 def _area(share: float) -> float:
     """Area of a mark, in square points; never too small to be seen."""
     return max(6.0, LARGEST * share)
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.005 else "under 1%"
 
 
 def _rate(giga: float) -> str:
