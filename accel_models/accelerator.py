@@ -108,6 +108,8 @@ class AccessEnergy(Frozen):
 class MemoryLevel(Frozen):
     """One level of the memory hierarchy; all numbers are per instance.
 
+    `partial_sum_bits` is the width of an output in an accumulator, where it differs from that of a finished one.
+
     A quantity left out (energy, area) is estimated by `technology.py` from the component, its size, width and node.
     Leakage counts only where it is given. With `holds_tensors`, tensors that fit stay here between the operation that
     makes them and those that read them (docs/cost_model.md, "Tensors that stay on chip").
@@ -118,6 +120,7 @@ class MemoryLevel(Frozen):
     keeps: tuple[Dataspace, ...]
     entries: PositiveInt | None = None
     word_bits: PositiveInt = 16
+    partial_sum_bits: PositiveInt | None = None
     block_words: PositiveInt = 1
     read_bandwidth_words_per_cycle: PositiveFloat | None = None
     write_bandwidth_words_per_cycle: PositiveFloat | None = None

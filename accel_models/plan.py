@@ -112,6 +112,8 @@ def _most(rules: LoopRules) -> list[int]:
 
 
 def _level_row(level: MemoryLevel, node_nm: float, bits: tuple[int | None, ...]) -> list[float]:
+    weights, inputs, outputs = bits
+    bits = (weights, inputs, level.partial_sum_bits or outputs)
     energy = level.energy_pj(node_nm)
     capacity = math.inf if level.entries is None else float(math.floor(level.entries / level.buffering))
     bandwidths = [

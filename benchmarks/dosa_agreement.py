@@ -52,7 +52,7 @@ from benchmarks.dosa_rows import (
 REASONS = ("rounding", "window fetched whole", "window walked by two loops", "unexplained")
 PJ_PER_UJ = 1e6
 CALIBRATION_ROWS = 20
-"""Fewest rows of a machine to calibrate it: more than two for each of six energies in the fitted half, as many to test."""
+"""Fewest rows of a machine to calibrate it: ten for the six energies, ten to test."""
 
 
 def cycles_in_order(
@@ -96,9 +96,10 @@ def explain(rows: Rows, found: Evaluated, which: NDArray[np.intp]) -> NDArray[np
 def calibrate_energy(rows: Rows, found: Evaluated) -> NDArray[np.float64]:
     """Return relative errors of energy of the rows that calibrate nothing.
 
-    Repeated rows count once (the large file has many). For each machine the energies of a multiply-accumulate, a register fill, an accumulator access, a scratchpad read, a
-    scratchpad fill and a DRAM access (scratchpad and DRAM by blocks) are fitted to every other row, none negative, by
-    least squares of relative errors. DRAM's block is as many words as it moves per cycle.
+    Repeated rows count once (the large file has many). For each machine the energies of a multiply-accumulate, a
+    register fill, an accumulator access, a scratchpad read, a scratchpad fill and a DRAM access (scratchpad and DRAM by
+    blocks) are fitted to every other row, none negative, by least squares of relative errors. DRAM's block is as many
+    words as it moves per cycle.
     """
     words = found.counts * found.used[:, :, None, None]
     mesh = rows.machines[rows.machine_of, SCRATCHPAD, kernels.BLOCK][:, None]

@@ -7,6 +7,7 @@ L2 scratchpad keeps weights and inputs; L3 is DRAM. A mapping is a text, loops o
 
 from __future__ import annotations
 
+import gzip
 import re
 import zlib
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ NODE_NM = 40
 """Accelergy's node for this data: the folder's README."""
 
 MAC_BITS, ACCUMULATOR_BITS, DRAM_WORD_BITS = 8, 32, 8
-"""Words of weights and inputs, and of the accumulator (columns ``word-bits``); a word of DRAM is taken as one of 8 bits."""
+"""Words of weights and inputs, and of the accumulator (columns ``word-bits``); DRAM's are taken as 8 bits."""
 
 DRAM_TYPE: technology.DramType = "lpddr4"
 """As `descriptions/gemmini.yaml` has it; all three types give ranks above .99."""
@@ -42,8 +43,8 @@ DRAM_WORDS_PER_CYCLE = 8
 
 FIRST_FILLS = np.array([level == ACCUMULATOR for level in range(4)])
 """This data's Timeloop fills a tile of the accumulator on its first visit too, and does not read back a word's first
-update. The folder's README puts it the other way round; the sum is the same, but only this reading meets the rounding of
-all 32,870 rows of the large file that are bound by the accumulator."""
+update. The folder's README puts it the other way round; the sum is the same, but only this reading meets the rounding
+of all 32,870 rows of the large file that are bound by the accumulator."""
 
 _MACHINE = ("arch.meshX", "arch.mem1_entries", "arch.mem2_entries")
 _SHARED = ("arch.mem1_shared_bandwidth", "arch.mem2_shared_bandwidth")
@@ -181,7 +182,7 @@ def read_rows(path: Path, further_columns: tuple[str, ...] = ()) -> Rows:
 def _read_table(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, keep_default_na=False)
-    except (ValueError, EOFError, zlib.error) as error:  # pandas' parser errors and undecodable text are ValueErrors
+    except (ValueError, EOFError, zlib.error, gzip.BadGzipFile) as error:  # ValueError: parser errors, undecodable text
         raise RecordedDataError(f"{path}: no table of comma-separated values: {error}") from error
     if len(table) < 2:
         raise RecordedDataError(f"{path}: {len(table)} rows: to compare ranks takes two or more")

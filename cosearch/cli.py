@@ -274,6 +274,7 @@ def map_layer(
 ) -> None:
     """Find the best mapping of a layer, or of each layer of a network."""
     from accel_models.description import load_target
+    from accel_models.layer_cost import layer_cost
     from accel_models.mapper.best import best_mapping
     from accel_models.workload import Layer
     from cosearch.errors import CosearchError
@@ -286,7 +287,7 @@ def map_layer(
         (name, best_mapping(shape, accelerator, objective, mapper=mapper, effort=effort, seed=seed))
         for name, shape in layers
     ]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": name, "layer": str(found.layer), "energy_pj": found.energy_pj, "latency_cycles": found.latency_cycles,
             "edp": found.edp, "optimal": found.optimal, "lower_bound": found.lower_bound, "evaluated": found.evaluated,
@@ -295,6 +296,10 @@ def map_layer(
         for name, found in results
     ]  # fmt: skip
     if format is Format.json:
+        for row, (_, found) in zip(rows, results, strict=True):
+            cost = layer_cost(found.layer, accelerator, found.mapping)
+            row["traffic"] = cost.to_dataframe().to_dict("records")
+            row["mac_energy_pj"], row["level_cycles"] = cost.mac_energy_pj, dict(cost.level_cycles)
         _print_json({"layers": rows} if layer is None else rows[0])
     elif format is Format.csv:
         import pandas as pd
@@ -308,6 +313,9 @@ def map_layer(
             f"\n{row['energy_pj']:.6g} pJ, {row['latency_cycles']:.0f} cycles, EDP {row['edp']:.4e} pJ cycles; {proof}; "
             f"{row['evaluated']} mappings in {row['seconds']:.3f} s"
         )
+        from cosearch.report.text import layer_table
+
+        _print_table(layer_table(layer_cost(results[0][1].layer, accelerator, results[0][1].mapping)))
     else:
         from cosearch.report.text import table
 

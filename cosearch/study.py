@@ -264,11 +264,20 @@ def resume(
 
 
 def config_of(study: Study) -> SearchConfig:
-    """Return what was asked of a recorded search."""
+    """Return what was asked of a recorded search.
+
+    Raises
+    ------
+    RunError
+        If another program recorded it.
+    """
     stored: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in study.config.items()
     }
-    return SearchConfig(**{**stored, "mapping": MappingOptions(**study.config["mapping"])})
+    try:
+        return SearchConfig(**{**stored, "mapping": MappingOptions(**study.config["mapping"])})
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{study.archive.path}: recorded by another version of this program ({error})") from None
 
 
 def specification_of(study: Study) -> Specification:
@@ -278,6 +287,8 @@ def specification_of(study: Study) -> Specification:
     ------
     UnknownNameError
         If the search's space is not installed here.
+    RunError
+        If another program recorded it.
     """
     from accel_models.accelerator import Accelerator
     from cosearch.spaces import load_space
@@ -285,7 +296,11 @@ def specification_of(study: Study) -> Specification:
     config = config_of(study)
     stored = study.archive.get("network")
     space = load_space(config.space) if stored is None else FixedNetwork(network_from_json(stored))
-    target = Accelerator.model_validate_json(config.target)
+    try:
+        target = Accelerator.model_validate_json(config.target)
+    except ValueError as error:
+        told = str(error).splitlines()[0]
+        raise RunError(f"{study.archive.path}: recorded by another version of this program ({told})") from None
     return Specification(space, target, "hardware" in config.fixed, config.mapping)
 
 

@@ -171,7 +171,10 @@ def _read_case(case: Json, where: str) -> GoldenCase:
         )
     except KeyError as error:
         raise DescriptionError(f"{where}: key {error} is missing") from None
-    except (AccelModelsError, pydantic.ValidationError, TypeError, ValueError) as error:
+    except pydantic.ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise DescriptionError(f"{where}: {told}") from None
+    except (AccelModelsError, TypeError, ValueError) as error:
         raise DescriptionError(f"{where}: {error}") from None
 
 

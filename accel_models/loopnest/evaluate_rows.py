@@ -1,8 +1,8 @@
 """Many rows at once, each with its own layer and machine; the arrays are those of `accel_models.loopnest.counts`.
 
 A search asks for many mappings of one pair (`counts.evaluate_batch`); a comparison with recorded results asks for one
-mapping of many pairs. One rule of older Timeloops is a switch here and nowhere else: filling a tile of partial sums from
-outside on its first visit too, though there is nothing to fetch yet.
+mapping of many pairs. One rule of older Timeloops is a switch here and nowhere else: filling a tile of partial sums
+from outside on its first visit too, though there is nothing to fetch yet.
 """
 
 from __future__ import annotations

@@ -1,21 +1,21 @@
 """The cost of a network on an accelerator: the best mapping of each layer, and the vector unit's work between them.
 
-Layers run one after the other, batch 1. Tensors between layers go through DRAM. An activation right behind a layer is
-applied to the outputs on their way out: it moves no data and takes time only where the vector unit is slower than the
-array.
+Layers run one after the other, batch 1. Tensors between layers go through DRAM unless a level of the description holds
+tensors (`residency.py`). An activation right behind a layer is applied to the outputs on their way out: it moves no data
+and takes time only where the vector unit is slower than the array.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, MutableMapping
 
-from accel_models import technology
 from accel_models.accelerator import Accelerator
 from accel_models.mapper.base import Found
 from accel_models.mapper.best import find
 from accel_models.mapping import Mapping
 from accel_models.targets.cost import NetworkCost, NodeCost, NodeTable
+from accel_models.targets.residency import Residency, residency
+from accel_models.targets.vector_unit import VectorCosts
 from accel_models.workload import Layer, Network, Node, VectorOp
 
 Cache = MutableMapping[Layer, Found]
@@ -48,8 +48,10 @@ def evaluate(
     """
     cache = {} if cache is None else cache
     find_mappings((layer for _, layer in network.layers), accelerator, cache, objective, mapper, effort, seed)
-    rows = NodeTable(_row(*cost, accelerator, cache) for cost in _costs(network.nodes, accelerator, cache))
-    latency_s, energy_j = totals(network, accelerator, cache)
+    stays = residency(network, accelerator, cache)
+    costs = list(_costs(network, accelerator, cache, stays))
+    rows = NodeTable(_row(*cost, accelerator, cache) for cost in costs)
+    latency_s, energy_j = _sums(costs, accelerator)
     return NetworkCost(
         network.name,
         accelerator.name,
@@ -60,6 +62,8 @@ def evaluate(
         network.params,
         NodeTable(row for row in rows if row.layer is not None),
         rows,
+        tuple((name, power_mw * 1e-3 * latency_s) for name, power_mw in accelerator.leakage_breakdown_mw),
+        stays,
     )
 
 
@@ -74,17 +78,29 @@ def find_mappings(
 
 def totals(network: Network, accelerator: Accelerator, cache: Cache) -> tuple[float, float]:
     """Return (latency in s, energy in J) of a network whose mappings are all in `cache`: the sums alone."""
+    return _sums(_costs(network, accelerator, cache, residency(network, accelerator, cache)), accelerator)
+
+
+def _sums(costs: Iterable[tuple[Node, float, float]], accelerator: Accelerator) -> tuple[float, float]:
     cycles, energy = 0.0, 0.0
-    for _, each_cycles, each_pj in _costs(network.nodes, accelerator, cache):
+    for _, each_cycles, each_pj in costs:
         cycles += each_cycles
         energy += each_pj
-    return cycles / (accelerator.clock_mhz * 1e6), energy * 1e-12
+    latency_s = cycles / (accelerator.clock_mhz * 1e6)
+    leakage_j = sum(power_mw * 1e-3 * latency_s for _, power_mw in accelerator.leakage_breakdown_mw)
+    return latency_s, energy * 1e-12 + leakage_j
 
 
-def _costs(nodes: Iterable[Node], accelerator: Accelerator, cache: Cache) -> Iterator[tuple[Node, float, float]]:
-    vector = _VectorCosts(accelerator)
+def _costs(
+    network: Network, accelerator: Accelerator, cache: Cache, stays: Residency | None
+) -> Iterator[tuple[Node, float, float]]:
+    """Yield what each node costs, in cycles and pJ."""
+    if stays is not None:
+        yield from ((node, *cost) for node, cost in zip(network.nodes, stays.costs, strict=True))
+        return
+    vector = VectorCosts(accelerator)
     cycles = 0.0
-    for node in nodes:
+    for node in network.nodes:
         if isinstance(node.op, Layer):
             found = cache[node.op]
             cycles, energy = found.latency_cycles, found.energy_pj
@@ -99,31 +115,3 @@ def _row(node: Node, cycles: float, energy_pj: float, accelerator: Accelerator, 
     busy = node.op.macs / (accelerator.macs_per_cycle * cycles)
     mapping = Mapping.from_array(cache[node.op].array, accelerator)
     return NodeCost(node.name, node.op.kind, node.op.macs, cycles, energy_pj, busy, node.op, mapping)
-
-
-class _VectorCosts:
-    """Cycles and energy of vector operations on one accelerator, its constants worked out once."""
-
-    def __init__(self, accelerator: Accelerator) -> None:
-        dram, unit = accelerator.levels[-1], accelerator.vector_unit
-        bits = accelerator.precision.outputs if accelerator.precision else dram.word_bits
-        energy = dram.energy_pj(accelerator.node_nm)
-        self.lanes = unit.lanes
-        estimate = technology.vector_lane(bits, accelerator.node_nm).energy_pj
-        self.operation_pj = estimate if unit.energy_pj is None else unit.energy_pj
-        words = bits / dram.word_bits if accelerator.precision else 1.0
-        self.words = words
-        self.read_pj, self.write_pj = energy.read / dram.block_words, energy.write / dram.block_words
-        self.read_bw = dram.read_bandwidth_words_per_cycle or math.inf
-        self.write_bw = dram.write_bandwidth_words_per_cycle or math.inf
-        self.shared_bw = dram.shared_bandwidth_words_per_cycle or math.inf
-
-    def of(self, op: VectorOp, cycles_before: float) -> tuple[float, float]:
-        """Return (cycles, pJ) of one operation; a fused one runs beside the node before it."""
-        compute = math.ceil(op.operations / self.lanes)
-        energy = op.operations * self.operation_pj
-        if op.fused:
-            return max(0.0, compute - cycles_before), energy
-        reads, writes = op.input_elements * self.words, op.output_elements * self.words
-        transfer = max(reads / self.read_bw, writes / self.write_bw, (reads + writes) / self.shared_bw)
-        return max(compute, math.ceil(transfer)), energy + reads * self.read_pj + writes * self.write_pj

@@ -11,6 +11,8 @@ from accel_models.workload import Layer
 if TYPE_CHECKING:
     import pandas as pd
 
+    from accel_models.targets.residency import Residency
+
 
 @dataclass(frozen=True, slots=True)
 class NodeCost:
@@ -60,7 +62,12 @@ class NetworkCost:
     layers
         Rows of the layers on the MAC array, in order.
     operations
-        Rows of everything, the vector unit's work included; latency and energy are the sums over these.
+        Rows of everything, the vector unit's work included. Latency is the sum over these; energy is, with `leakage`.
+    leakage
+        Name and joules of everything that the description gives a leakage.
+    residency
+        What stayed on chip between operations, and what layers then cost per level; None where the description has no
+        level that holds tensors.
     """
 
     network: str
@@ -72,6 +79,13 @@ class NetworkCost:
     params: int
     layers: NodeTable
     operations: NodeTable
+    leakage: tuple[tuple[str, float], ...] = ()
+    residency: Residency | None = None
+
+    @property
+    def leakage_j(self) -> float:
+        """Energy of leakage over the whole latency, in joules; part of `energy_j`."""
+        return sum(energy_j for _, energy_j in self.leakage)
 
     @property
     def edp_js(self) -> float:
@@ -79,7 +93,8 @@ class NetworkCost:
         return self.energy_j * self.latency_s
 
     def __str__(self) -> str:
+        leakage = f" ({self.leakage_j * 1e3:.3f} mJ of it leakage)" if self.leakage else ""
         return (
-            f"{self.network} on {self.target}: {self.latency_s * 1e3:.3f} ms, {self.energy_j * 1e3:.3f} mJ, "
+            f"{self.network} on {self.target}: {self.latency_s * 1e3:.3f} ms, {self.energy_j * 1e3:.3f} mJ{leakage}, "
             f"{self.area_mm2:.2f} mm2"
         )

@@ -7,33 +7,36 @@ know what will stay.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from collections.abc import Mapping as Dict
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import cached_property
+from functools import reduce
+from operator import add
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from accel_models.accelerator import Accelerator
 from accel_models.layer_cost import LayerCost, Traffic, layer_cost
 from accel_models.loopnest import counts as kernels
 from accel_models.mapper.base import Found
 from accel_models.mapping import Mapping
-from accel_models.memory_plan import BEFORE, Part, Tensor, lifetimes
+from accel_models.memory_plan import BEFORE, Tensor, lifetimes
 from accel_models.plan import make_plan
 from accel_models.targets.vector_unit import VectorCosts
 from accel_models.workload import DATASPACES, Layer, Network, Node, VectorOp
 
 WEIGHTS, INPUTS, OUTPUTS = range(3)
-NOTHING = Fraction(0)
 
 
 class Shares(NamedTuple):
     """Which part of a node's data stays on chip, 0 to 1: a concatenation of several tensors may stay in part."""
 
-    weights: Fraction = NOTHING
-    inputs: Fraction = NOTHING
-    outputs: Fraction = NOTHING
+    weights: Fraction = Fraction(0)
+    inputs: Fraction = Fraction(0)
+    outputs: Fraction = Fraction(0)
 
 
 @dataclass(frozen=True)
@@ -46,19 +49,22 @@ class Residency:
         The level that holds the tensors.
     tensors
         Those that stay, in order of making; a tensor has the name of the node that makes it.
+    capacity_words, used_words
+        Room in the level, and what tensors and the running layer's tiles take of it at each step.
     shares
         Per node: which part of its data stays.
-    cycles, energies_pj
-        Per node: what it costs.
+    costs
+        Per node: cycles, and energy in pJ.
     layer_costs
-        By node on the MAC array: words, energy and cycles per level, without what staying saves.
+        By node on the MAC array: words, energy and cycles per level, less what staying saves.
     """
 
     level: str
     tensors: tuple[Tensor, ...]
+    capacity_words: int
+    used_words: tuple[int, ...] = field(repr=False)
     shares: tuple[Shares, ...] = field(repr=False)
-    cycles: tuple[float, ...] = field(repr=False)
-    energies_pj: tuple[float, ...] = field(repr=False)
+    costs: tuple[tuple[float, float], ...] = field(repr=False)
     layer_costs: Dict[str, LayerCost] = field(repr=False)
 
 
@@ -72,75 +78,210 @@ def residency(network: Network, accelerator: Accelerator, found: Dict[Layer, Fou
     """
     if accelerator.tensor_level is None:
         return None
-    costs = _Costs(network, accelerator, found)
-    staying = _choose(costs)
-    rows = [row for run in costs.runs for row in costs.of_run(run, staying)]
+    case = _Case(network, accelerator, accelerator.tensor_level, found)
+    staying = _choose(case)
+    steps = range(len(network.nodes))
+    shares = tuple(case.shares(step, staying) for step in steps)
     return Residency(
-        accelerator.levels[costs.place].name,
-        tuple(tensor for tensor in costs.tensors if tensor.name in staying),
-        tuple(costs.shares(step, staying) for step in range(len(network.nodes))),
-        tuple(cycles for cycles, _ in rows),
-        tuple(energy for _, energy in rows),
+        accelerator.levels[case.place].name,
+        tuple(tensor for tensor in case.tensors if tensor.name in staying),
+        case.capacity,
+        tuple(case.used(step, staying) for step in steps),
+        shares,
+        tuple(cost for run in case.runs for cost in case.costs(run, staying)),
         {
-            node.name: costs.layer_cost(node.op, costs.shares(step, staying))
-            for step, node in enumerate(network.nodes)
+            node.name: case.layer_cost(node.op, own)
+            for node, own in zip(network.nodes, shares, strict=True)
             if isinstance(node.op, Layer)
         },
     )
 
 
-def resident_layer_cost(cost: LayerCost, accelerator: Accelerator, place: int, shares: Shares) -> LayerCost:
-    """Return the cost of a layer when such shares of its tensors are, or stay, in level `place`.
+def _choose(case: _Case) -> frozenset[str]:
+    """Return the names of the tensors that stay: those first that save the most energy per word and step of room."""
+    staying: frozenset[str] = frozenset()
+    worth = {
+        tensor.name: case.saved(tensor, staying)[1] / (case.words[tensor.name] * (tensor.last - tensor.first + 1))
+        for tensor in case.candidates
+    }
+    for tensor in sorted(case.candidates, key=lambda tensor: -worth[tensor.name]):  # stable: ties in order of making
+        more = staying | {tensor.name}
+        fits = all(case.used(step, more) <= case.capacity for step in range(tensor.first, tensor.last + 1))
+        if fits and min(case.saved(tensor, staying)) >= 0:
+            staying = more
+    return staying
 
-    DRAM is spared their reads and updates, the level is spared being filled with them. What goes in and out on the inner
-    side of the level remains.
+
+class _Case:
+    """One network on one accelerator: what its nodes need and cost for any set of tensors that stay."""
+
+    def __init__(self, network: Network, accelerator: Accelerator, place: int, found: Dict[Layer, Found]) -> None:
+        self.accelerator, self.place, self.nodes, self.found = accelerator, place, network.nodes, found
+        level = accelerator.levels[place]
+        self.capacity = math.floor((level.entries or 0) / level.buffering)
+        self.feeds_weights = not any("weights" in other.keeps for other in accelerator.levels[place + 1 : -1])
+        self.feeds_weights &= "weights" in level.keeps
+        alive = lifetimes(network)
+        self.tensors, self.parts = alive.tensors, alive.parts
+        self.vector = VectorCosts(accelerator)
+        self.known: dict[tuple[Layer, Shares], LayerCost] = {}
+        self.runs = _runs(self.nodes)
+        self.run_of = {step: run for run in self.runs for step in run}
+        self.words = {tensor.name: self._words(tensor) for tensor in self.tensors}
+        self.candidates = [tensor for tensor in self.tensors if self._may_stay(tensor)]
+        self.living: list[list[str]] = [[] for _ in self.nodes]
+        for tensor in self.candidates:
+            for step in range(tensor.first, tensor.last + 1):
+                self.living[step].append(tensor.name)
+
+    def _may_stay(self, tensor: Tensor) -> bool:
+        """Tell whether a tensor is made on chip, is read only, and reaches its readers through the level."""
+        if tensor.maker == BEFORE or tensor.is_result or _is_fused(self.nodes[tensor.maker]):
+            return False
+        readers = [self.nodes[step].op for step in tensor.readers]
+        return self.feeds_weights or not any(isinstance(op, Layer) and op.dynamic_weights for op in readers)
+
+    def _words(self, tensor: Tensor) -> int:
+        """Words of the level that a tensor takes: elements as wide as the widest of those who make and read it has them."""
+        widths = [self._width(step, WEIGHTS, INPUTS) for step in tensor.readers]
+        if tensor.maker != BEFORE:
+            widths.append(self._width(tensor.maker, OUTPUTS))
+        return math.ceil(tensor.elements * max(widths, default=1.0))
+
+    def _width(self, step: int, *dataspaces: int) -> float:
+        op = self.nodes[step].op
+        if isinstance(op, VectorOp):
+            return self.vector.chip.words
+        row = make_plan(op, self.accelerator).machine[self.place]
+        return max(float(row[kernels.WIDTH + place]) for place in dataspaces if place or op.dynamic_weights)
+
+    def shares(self, step: int, staying: frozenset[str]) -> Shares:
+        """Return which part of a node's data stays."""
+        node = self.nodes[step]
+        if _is_fused(node):
+            return Shares()
+        split = len(node.inputs)
+        if isinstance(node.op, Layer) and node.op.dynamic_weights:  # the last operand takes the place of weights
+            split = max(1, split - 1)
+        weights = node.inputs[-1:] if isinstance(node.op, Layer) and node.op.dynamic_weights else ()
+        return Shares(
+            self._share(weights, staying), self._share(node.inputs[:split], staying), Fraction(node.name in staying)
+        )
+
+    def _share(self, names: Iterable[str], staying: frozenset[str]) -> Fraction:
+        parts = [part for name in names for part in self.parts[name]]
+        there = sum(part.elements for part in parts if part.tensor in staying)
+        return Fraction(there, sum(part.elements for part in parts)) if there else Fraction(0)
+
+    def used(self, step: int, staying: frozenset[str]) -> int:
+        """Return the words that tensors which stay and tiles of the running layer take; tiles of the former lie in them."""
+        words = sum(self.words[name] for name in self.living[step] if name in staying)
+        op = self.nodes[step].op
+        if isinstance(op, VectorOp):
+            return words
+        level = self.accelerator.levels[self.place]
+        row, shares = make_plan(op, self.accelerator).machine[self.place], self.shares(step, staying)
+        for tile in self.layer_cost(op, Shares()).traffic:
+            place = DATASPACES.index(tile.dataspace)
+            if tile.level == level.name and shares[place] < 1:
+                words += math.ceil(tile.tile * row[kernels.WIDTH + place])
+        return words
+
+    def layer_cost(self, layer: Layer, shares: Shares) -> LayerCost:
+        """Return the cost of a layer of which such shares stay."""
+        key = (layer, shares)
+        if key not in self.known:
+            if any(shares):
+                whole = self.layer_cost(layer, Shares())
+                self.known[key] = resident_layer_cost(whole, self.accelerator, self.place, shares)
+            else:
+                mapping = Mapping.from_array(self.found[layer].array, self.accelerator)
+                self.known[key] = layer_cost(layer, self.accelerator, mapping)
+        return self.known[key]
+
+    def costs(self, run: range, staying: frozenset[str]) -> list[tuple[float, float]]:
+        """Return (cycles, pJ) of a node and of the fused ones behind it."""
+        costs, cycles = [], 0.0
+        for step in run:
+            op, shares = self.nodes[step].op, self.shares(step, staying)
+            if isinstance(op, Layer):
+                cost: LayerCost | Found = self.layer_cost(op, shares) if any(shares) else self.found[op]
+                cycles, energy = cost.latency_cycles, cost.energy_pj
+            elif any(shares):
+                cycles, energy = self.vector.of_resident(op, shares.inputs, shares.outputs)
+            else:
+                cycles, energy = self.vector.of(op, cycles)
+            costs.append((cycles, energy))
+        return costs
+
+    def saved(self, tensor: Tensor, staying: frozenset[str]) -> tuple[float, float]:
+        """Return (cycles, pJ) that are saved where `tensor` stays, too."""
+        more = staying | {tensor.name}
+        cycles, energy = 0.0, 0.0
+        for run in dict.fromkeys(self.run_of[step] for step in (tensor.maker, *tensor.readers)):
+            for before, after in zip(self.costs(run, staying), self.costs(run, more), strict=True):
+                cycles += before[0] - after[0]
+                energy += before[1] - after[1]
+        return cycles, energy
+
+
+def resident_layer_cost(cost: LayerCost, accelerator: Accelerator, place: int, shares: Shares) -> LayerCost:
+    """Return the cost of a layer of which such shares stay in level `place`.
+
+    DRAM is spared reading and writing them, the level is spared being filled with them; what goes in and out on the
+    inner side of the level remains.
     """
-    if not any(shares):
-        return cost
     machine = make_plan(cost.layer, accelerator).machine
     names = [level.name for level in accelerator.levels]
-    rows = []
-    for row in cost.traffic:
-        share = shares[DATASPACES.index(row.dataspace)]
-        if share and row.level == names[-1]:
-            row = replace(row, reads=_rest(row.reads, share), updates=_rest(row.updates, share))
-        elif share and row.level == names[place]:
-            row = replace(row, fills=_rest(row.fills, share))
-        else:
-            rows.append(row)
-            continue
-        rows.append(replace(row, energy_pj=_energy_pj(row, machine[names.index(row.level)])))
-    # never more than before: the same traffic, added up in another order, must not cost a cycle
-    cycles = tuple(
-        (name, min(before, _cycles(rows, machine, level, name, cost)) if level in (place, len(names) - 1) else before)
-        for level, (name, before) in enumerate(cost.level_cycles)
+    rows = tuple(
+        _spared(row, shares[DATASPACES.index(row.dataspace)], names[place], names[-1], machine[names.index(row.level)])
+        for row in cost.traffic
     )
-    latency = min(cost.latency_cycles, max(cost.compute_cycles, *(each for _, each in cycles)))
+    level_cycles = list(cost.level_cycles)
+    for other in (place, len(names) - 1):
+        cycles = _cycles([row for row in rows if row.level == names[other]], machine, other, cost.compute_cycles)
+        level_cycles[other] = (names[other], min(cycles, level_cycles[other][1]))  # whatever the order of additions
+    latency = min(cost.latency_cycles, max(cost.compute_cycles, *(cycles for _, cycles in level_cycles)))
     return replace(
         cost,
-        energy_pj=_sum((row.energy_pj for row in rows), cost.mac_energy_pj),
+        energy_pj=reduce(add, (row.energy_pj for row in rows), cost.mac_energy_pj),
         latency_cycles=latency,
         utilisation=cost.layer.macs / (accelerator.macs_per_cycle * latency),
-        traffic=tuple(rows),
-        level_cycles=cycles,
+        traffic=rows,
+        level_cycles=tuple(level_cycles),
     )
 
 
-def _rest(words: int, share: Fraction) -> int:
-    return math.ceil(words * (1 - share))
-
-
-def _sum(items: object, start: float) -> float:
-    total = start
-    for item in items:  # type: ignore[attr-defined]
-        total += item
-    return total
-
-
-def _energy_pj(row: Traffic, machine: Sequence[float]) -> float:
-    """Energy of one level and dataspace, as `loopnest.counts.energy_and_cycles` has it."""
+def _spared(row: Traffic, share: Fraction, holder: str, dram: str, machine: NDArray[np.float64]) -> Traffic:
+    """Return the traffic of one level and dataspace of which a share stays in the level called `holder`."""
+    if not share or row.level not in (holder, dram):
+        return row
+    fills = math.ceil(row.fills * (1 - share))
+    reads, updates = row.reads, row.updates
+    if row.level == dram:
+        reads, updates = math.ceil(reads * (1 - share)), math.ceil(updates * (1 - share))
     width, block = machine[kernels.WIDTH + DATASPACES.index(row.dataspace)], machine[kernels.BLOCK]
-    each = math.ceil(row.reads * width / block) * machine[kernels.E_READ]
-    each += math.ceil(row.fills * width / block) * machine[kernels.E_WRITE]
-    each += math.ceil(row.updates * width / block) * machine[kernels.E_UPDATE]
-    return float(each * row.used_instances)
+    energy = math.ceil(reads * width / block) * machine[kernels.E_READ]
+    energy += math.ceil(fills * width / block) * machine[kernels.E_WRITE]
+    energy += math.ceil(updates * width / block) * machine[kernels.E_UPDATE]
+    return replace(row, reads=reads, fills=fills, updates=updates, energy_pj=float(energy * row.used_instances))
+
+
+def _cycles(rows: Iterable[Traffic], machine: NDArray[np.float64], level: int, compute: float) -> float:
+    """Return the cycles that a level needs for its traffic."""
+    reads, writes = 0.0, 0.0
+    for row in rows:
+        width = machine[level, kernels.WIDTH + DATASPACES.index(row.dataspace)]
+        reads += row.reads * width
+        writes += (row.fills + row.updates) * width
+    return float(kernels.level_cycles(machine, level, reads, writes, compute))
+
+
+def _is_fused(node: Node) -> bool:
+    return isinstance(node.op, VectorOp) and node.op.fused
+
+
+def _runs(nodes: tuple[Node, ...]) -> list[range]:
+    """Return the steps in runs: a node with the fused ones right behind it, whose time depends on its own."""
+    starts = [step for step, node in enumerate(nodes) if not step or not _is_fused(node)]
+    return [range(start, end) for start, end in zip(starts, [*starts[1:], len(nodes)], strict=True)]

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from accel_models.accelerator import Accelerator, MemoryLevel
+    from accel_models.layer_cost import LayerCost
     from accel_models.targets.cost import NetworkCost
 
 
@@ -65,3 +66,17 @@ def cost_table(cost: NetworkCost) -> Table:
         if row.latency_cycles or row.energy_pj
     ]  # fmt: skip
     return table(str(cost), ["operation", "kind", "MACs", "cycles", "energy uJ", "MACs busy %"], rows)
+
+
+def layer_table(cost: LayerCost) -> Table:
+    """Return what moves under one mapping, per level and dataspace; the energies add up to the layer's."""
+    cycles = dict(cost.level_cycles)
+    rows: list[list[Any]] = []
+    for row in cost.traffic:
+        first = not rows or rows[-1][0] != row.level
+        counts = [row.used_instances, row.tile, row.reads, row.fills, row.updates]
+        rows.append([row.level, row.dataspace, *counts, row.energy_pj, cycles[row.level] if first else ""])
+    rows.append(["MACs", "", "", "", "", "", "", cost.mac_energy_pj, cost.compute_cycles])
+    rows.append(["all", "", "", "", "", "", "", cost.energy_pj, cost.latency_cycles])
+    columns = ["level", "dataspace", "instances used", "tile", "reads", "fills", "updates", "energy pJ", "cycles"]
+    return table("elements per used instance; energy of all instances; the slowest level's cycles count", columns, rows)

@@ -13,7 +13,7 @@ from accel_models.accelerator import Accelerator, SearchKnob
 from accel_models.description import load_target, target_names, with_values
 
 KIB = 1024
-SHIPPED = ("edge_tpu", "eyeriss", "gemmini", "nvdla_1024", "nvdla_256", "shidiannao", "simba_like", "tpu_like")
+SHIPPED = ("edge_tpu", "eyeriss", "eyeriss_rs", "gemmini", "nvdla_1024", "nvdla_256", "shidiannao", "simba_like", "tpu_like")
 SEARCHED = ("edge_tpu", "eyeriss", "gemmini", "nvdla_1024", "nvdla_256", "shidiannao")
 KNOBS = [(name, knob) for name in SEARCHED for knob in load_target(name).search]
 
@@ -172,7 +172,7 @@ PUBLISHED_MM2 = [
     ("nvdla_1024", {"convolution_buffer.entries": 256 * KIB}, 1.8, 0.29),  # nvdla.org, primer, 16 nm
     ("nvdla_256", {"convolution_buffer.entries": 256 * KIB, "node_nm": 28.0}, 1.7, 0.51),  # the same, 28 nm
     ("nvdla_1024", {"convolution_buffer.entries": 256 * KIB, "node_nm": 28.0}, 3.0, 0.34),  # the same, 28 nm
-    ("gemmini", {}, 0.544 + 0.146 + 0.116, 0.76),  # scratchpad, accumulator, array, DAC 2021
+    ("gemmini", {}, 0.544 + 0.146 + 0.116, 0.89),  # scratchpad, accumulator, array, DAC 2021
     ("simba_like", {}, 6.0, 0.22),  # with links and a RISC-V core, MICRO 2019
 ]
 

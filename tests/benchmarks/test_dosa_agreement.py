@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import sys
 from pathlib import Path
@@ -108,8 +109,9 @@ def test_cycles_and_energy_counted_by_hand(tmp_path: Path) -> None:
     found = dosa_rows.evaluate(rows, path)
     assert found.cycles.tolist() == [6, 61, 49]
     assert found.compute_cycles.tolist() == [4, 24, 12]
-    # the small row in blocks: 8 MACs; 8 register reads and fills; 16 accumulator accesses (two columns); 4 + 2 reads and
-    # 4 + 2 fills of the scratchpad by 2 words; 14 words of DRAM
+    assert found.used.tolist() == [[2, 2, 1, 1], [16, 1, 1, 1], [16, 1, 1, 1]]
+    # the small row in blocks: 8 MACs; 8 register reads, 8 fills; 16 accumulator accesses (two columns); 4 + 2 reads
+    # and 4 + 2 fills of the scratchpad by 2 words; 14 words of DRAM
     machine = rows.machines[rows.machine_of[0]]
     accesses = [16, 16, 12, 14]
     mac = dosa_rows.technology.mac(8, 8, 40).energy_pj
@@ -249,26 +251,44 @@ def test_command_writes_its_figures(
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("old", "new", "message"),
     [
-        (lambda path: path.unlink(), "No such file"),
-        (lambda path: path.write_text("\n"), "no table"),
-        (lambda path: path.write_bytes(b"\xff\xfe\x00,"), "no table"),
-        (lambda path: path.write_text(path.read_text().replace("prob.Wstride", "prob.Stride")), "unknown column 'prob.Wstride'"),
-        (lambda path: path.write_text(path.read_text().replace("65536", "none")), "line 2: arch.mem2_entries is 'none'"),
-        (lambda path: path.write_text(path.read_text().replace("C4 ", "C4 K1.5 ")), "'K1.5' is no loop"),
-        (lambda path: path.write_text(path.read_text().replace("C4 ", "C8 ")), "do not multiply"),
-        (lambda path: path.write_text(path.read_text().replace("65536", "7")), "do not fit"),
-        (lambda path: path.write_text(path.read_text().replace("K2X", "K4X")), "more elements than the array"),
-        (lambda path: path.write_text("".join(path.read_text().splitlines(True)[:2])), "1 rows"),
+        ("prob.Wstride", "prob.Stride", "unknown column 'prob.Wstride'"),
+        ("65536", "none", "line 2: arch.mem2_entries is 'none'"),
+        ("K2X", "K1.5X", "line 2: mapping"),
+        ("C4 ", "C8 ", "do not multiply"),
+        ("65536", "7", "do not fit"),
+        ("K2X", "K4X", "more elements than the array"),
     ],
-)  # fmt: skip
-def test_command_refuses_bad_input(tmp_path, monkeypatch, capsys, change, message) -> None:
+)
+def test_command_refuses_malformed_rows(tmp_path, monkeypatch, capsys, old: str, new: str, message: str) -> None:
     path = write(tmp_path / "rows.csv", line(*SMALL), line(*SMALL))
-    change(path)
+    path.write_text(path.read_text().replace(old, new))
+    refused(monkeypatch, capsys, path, message)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("rows.csv", None, "No such file"),
+        ("rows.csv", b"", "no table"),
+        ("rows.csv", b"\xff\xfe\x00,", "no table"),
+        ("rows.csv", b"target.cycle\n1\n", "1 rows"),
+        ("rows.csv.gz", b"target.cycle", "Not a gzipped file"),
+        ("rows.csv.gz", gzip.compress(b"target.cycle\n1\n")[:-9], "no table"),
+    ],
+)
+def test_command_refuses_other_files(tmp_path, monkeypatch, capsys, name, content: bytes | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    refused(monkeypatch, capsys, tmp_path / name, message)
+
+
+def refused(monkeypatch, capsys, path: Path, message: str) -> None:
+    """Assert that the command takes `path` for bad input and says so."""
     assert command(monkeypatch, path) == 2
     said = capsys.readouterr().err
-    assert "rows.csv" in said
+    assert path.name in said
     assert message in said
     assert "Traceback" not in said
 
