@@ -109,10 +109,12 @@ def _level_cycles(
 ) -> tuple[tuple[str, float], ...]:
     cycles = []
     for place, (name, row) in enumerate(zip(names, counts, strict=True)):
-        widths = machine[place, kernels.WIDTH : kernels.WIDTH + len(DATASPACES)]
-        reads = float(row[:, kernels.READS] @ widths)
-        writes = float((row[:, kernels.FILLS] + row[:, kernels.UPDATES]) @ widths)
-        cycles.append((name, float(kernels.level_cycles(machine, place, reads, writes, compute))))
+        read_rate, write_rate = 0.0, 0.0
+        for space in range(len(DATASPACES)):
+            width = machine[place, kernels.WIDTH + space]
+            read_rate += row[space, kernels.READS] * width / compute
+            write_rate += (row[space, kernels.FILLS] * width + row[space, kernels.UPDATES] * width) / compute
+        cycles.append((name, float(kernels.level_cycles(machine, place, read_rate, write_rate, compute))))
     return tuple(cycles)
 
 

@@ -169,7 +169,7 @@ def _places(network: Network) -> dict[str, tuple[Part, ...]]:
     uses = Counter(name for node in network.nodes for name in node.inputs)
     elements = {INPUT: network.input.elements} | {node.name: node.output.elements for node in network.nodes}
     step_of = {INPUT: BEFORE} | {node.name: step for step, node in enumerate(network.nodes)}
-    parts = {INPUT: (Part(INPUT, network.input.elements),)}
+    parts: dict[str, tuple[Part, ...]] = {INPUT: (Part(INPUT, network.input.elements),)}
     stored: set[str] = set()  # outputs that are one whole tensor, as opposed to an arrangement of several or of a part
     for node in network.nodes:
         latest = max(node.inputs, key=step_of.__getitem__, default="")

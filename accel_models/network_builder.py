@@ -191,6 +191,64 @@ class NetworkBuilder:
         out = TensorShape(shape.channels, height, width)
         return self._add(Node(name, VectorOp("concat", 0, 0, 0, fused=True), (source,), out))
 
+    def upsample(self, name: str, scale: int = 2, x: str | None = None) -> str:
+        """Repeat every pixel `scale` x `scale` times (nearest neighbour: one move per pixel made)."""
+        source = self._source(x)
+        shape = self.shapes[source]
+        if scale < 1:
+            raise WorkloadError(f"{self.name}: {name}: scale {scale} must be at least 1")
+        out = TensorShape(shape.channels, shape.height * scale, shape.width * scale)
+        op = VectorOp("upsample", out.elements, shape.elements, out.elements)
+        return self._add(Node(name, op, (source,), out))
+
+    def softmax(self, name: str, x: str | None = None) -> str:
+        """Add a softmax: per element a comparison, a subtraction, an exponential, an addition and a multiplication.
+
+        It reads and writes every element once, as a vector unit does that can hold one row.
+        """
+        source = self._source(x)
+        shape = self.shapes[source]
+        op = VectorOp("softmax", 5 * shape.elements, shape.elements, shape.elements)
+        return self._add(Node(name, op, (source,), shape))
+
+    def layer_norm(self, name: str, x: str | None = None) -> str:
+        """Normalise each pixel over its channels: per element 3 operations for the sums, 4 for shift, scale, gain, bias."""
+        source = self._source(x)
+        shape = self.shapes[source]
+        op = VectorOp("normalise", 7 * shape.elements, shape.elements, shape.elements)
+        return self._add(Node(name, op, (source,), shape, 2 * shape.channels))
+
+    def matmul(self, name: str, left: str, right: str, *, heads: int = 1, transpose: bool = False) -> str:
+        """Multiply two activations, head by head; `right` takes the place of the weights.
+
+        A pixel is a row, its channels, split among the `heads`, are the columns. With `transpose`, every row of `left`
+        meets every row of `right` (scores of attention); without, the columns of `left` weight the rows of `right`.
+        """
+        shape, other = self.shapes[self._source(left)], self.shapes[self._source(right)]
+        rows = other.height * other.width
+        inner, made = (other.channels, heads * rows) if transpose else (heads * rows, other.channels)
+        if heads < 1 or shape.channels != inner or inner % heads or made % heads:
+            raise WorkloadError(
+                f"{self.name}: {name}: cannot multiply {shape} and {other} in {heads} heads (transpose: {transpose})"
+            )
+        layer = Layer(K=made // heads, C=inner // heads, P=shape.width, Q=shape.height, G=heads, dynamic_weights=True)
+        return self._add(Node(name, layer, (left, right), TensorShape(made, shape.height, shape.width)))
+
+    def attention(self, name: str, heads: int, x: str | None = None) -> str:
+        """Add multi-head self-attention over pixels: three projections, scores, softmax, weighted sum, projection.
+
+        The scores' scale is folded into the weights of the query.
+        """
+        source = self._source(x)
+        channels = self.shapes[source].channels
+        query, key, value = (
+            self.conv(f"{name}.{part}", channels, 1, batch_norm=False, bias=True, x=source)
+            for part in ("query", "key", "value")
+        )
+        scores = self.softmax(f"{name}.softmax", self.matmul(f"{name}.scores", query, key, heads=heads, transpose=True))
+        mixed = self.matmul(f"{name}.mix", scores, value, heads=heads)
+        return self.conv(f"{name}.project", channels, 1, batch_norm=False, bias=True, x=mixed)
+
     def squeeze_excite(self, name: str, squeezed: int, x: str | None = None) -> str:
         """Scale each channel by a gate computed from the channel means (two small layers with bias)."""
         source = self._source(x)

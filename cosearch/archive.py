@@ -196,7 +196,7 @@ class Archive:
     def _read(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         try:
             return self._db.execute(query, values).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise RunError(f"{self.path}: cannot be read ({error})") from None
 
     def _json(self, text: Any) -> Any:

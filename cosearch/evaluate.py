@@ -23,7 +23,6 @@ import numpy as np
 from accel_models.accelerator import Accelerator
 from accel_models.errors import DescriptionError, MappingError
 from accel_models.mapper.base import Found
-from accel_models.targets import asic
 from accel_models.workload import Layer
 from cosearch.space import Genomes, NetworkSpace
 from cosearch.spaces.hardware import HardwareSpace
@@ -83,6 +82,8 @@ class Evaluator:
 
     def __call__(self, genome: Genomes) -> Outcome:
         """Return what the pair of one canonical genome costs."""
+        from accel_models.targets import asic  # brings numba: who only reads a record does without
+
         network_genes, hardware_genes = self.space.split(genome)
         network = self.space.networks.network(network_genes)
         try:

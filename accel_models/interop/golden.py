@@ -338,6 +338,6 @@ def _out(result: GoldenResult) -> Json:
     levels: dict[str, Json] = {name: {"Cycles": cycles} for name, cycles in result.level_cycles}
     for row in result.rows:
         counts = {key: getattr(row, key) for key in _COUNTS}
-        levels[row.level][row.dataspace.capitalize()] = {**counts, "energy": row.energy_pj}
+        levels.setdefault(row.level, {})[row.dataspace.capitalize()] = {**counts, "energy": row.energy_pj}
     levels["MAC"] = {"Energy (total)": result.mac_energy_pj}
     return {"levels": levels, "networks": {}, "summary": {"Cycles": str(result.cycles)}}

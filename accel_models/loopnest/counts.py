@@ -281,7 +281,7 @@ def energy_and_cycles(machine, mac_energy_pj, macs, sums, counts, compute):  # t
     latency = compute
     for level in range(machine.shape[0]):
         block = machine[level, BLOCK]
-        reads_per_run, writes_per_run = 0.0, 0.0
+        read_rate, write_rate = 0.0, 0.0
         for dataspace in range(3):
             if machine[level, KEEP + dataspace] == 0.0:
                 continue
@@ -294,16 +294,16 @@ def energy_and_cycles(machine, mac_energy_pj, macs, sums, counts, compute):  # t
             each += np.ceil(updates / block) * machine[level, E_UPDATE]
             counts[level, dataspace, ENERGY] = each * sums[level, USED]
             energy += each * sums[level, USED]
-            reads_per_run += reads
-            writes_per_run += fills + updates
-        latency = max(latency, level_cycles(machine, level, reads_per_run, writes_per_run, compute))
+            # Each dataspace's rate is divided before the sum: the order of Timeloop's doubles, and it shows in the ceiling.
+            read_rate += reads / compute
+            write_rate += (fills + updates) / compute
+        latency = max(latency, level_cycles(machine, level, read_rate, write_rate, compute))
     return energy, latency
 
 
 @kernel
-def level_cycles(machine, level, reads, writes, compute):  # type: ignore[no-untyped-def]
-    """Cycles that one level needs for its traffic, never fewer than the computation (in Timeloop's order of doubles)."""
-    read_rate, write_rate = reads / compute, writes / compute
+def level_cycles(machine, level, read_rate, write_rate, compute):  # type: ignore[no-untyped-def]
+    """Cycles that one level needs for its traffic (rates in words per compute cycle), never fewer than the computation."""
     slowdown = 1.0
     if read_rate > machine[level, READ_BW]:
         slowdown = min(slowdown, machine[level, READ_BW] / read_rate)

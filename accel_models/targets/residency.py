@@ -98,13 +98,9 @@ def residency(network: Network, accelerator: Accelerator, found: Dict[Layer, Fou
 
 
 def _choose(case: _Case) -> frozenset[str]:
-    """Return the names of the tensors that stay: those first that save the most energy per word and step of room."""
+    """Return the names of the tensors that stay: in order of making, each that fits and makes nothing dearer or slower."""
     staying: frozenset[str] = frozenset()
-    worth = {
-        tensor.name: case.saved(tensor, staying)[1] / (case.words[tensor.name] * (tensor.last - tensor.first + 1))
-        for tensor in case.candidates
-    }
-    for tensor in sorted(case.candidates, key=lambda tensor: -worth[tensor.name]):  # stable: ties in order of making
+    for tensor in case.candidates:
         more = staying | {tensor.name}
         fits = all(case.used(step, more) <= case.capacity for step in range(tensor.first, tensor.last + 1))
         if fits and min(case.saved(tensor, staying)) >= 0:
@@ -124,7 +120,9 @@ class _Case:
         alive = lifetimes(network)
         self.tensors, self.parts = alive.tensors, alive.parts
         self.vector = VectorCosts(accelerator)
+        self.machines = {layer: make_plan(layer, accelerator).machine for layer in network.distinct_layers}
         self.known: dict[tuple[Layer, Shares], LayerCost] = {}
+        self.tiles: dict[Layer, tuple[int, ...]] = {}
         self.runs = _runs(self.nodes)
         self.run_of = {step: run for run in self.runs for step in run}
         self.words = {tensor.name: self._words(tensor) for tensor in self.tensors}
@@ -152,7 +150,7 @@ class _Case:
         op = self.nodes[step].op
         if isinstance(op, VectorOp):
             return self.vector.chip.words
-        row = make_plan(op, self.accelerator).machine[self.place]
+        row = self.machines[op][self.place]
         return max(float(row[kernels.WIDTH + place]) for place in dataspaces if place or op.dynamic_weights)
 
     def shares(self, step: int, staying: frozenset[str]) -> Shares:
@@ -179,13 +177,17 @@ class _Case:
         op = self.nodes[step].op
         if isinstance(op, VectorOp):
             return words
-        level = self.accelerator.levels[self.place]
-        row, shares = make_plan(op, self.accelerator).machine[self.place], self.shares(step, staying)
-        for tile in self.layer_cost(op, Shares()).traffic:
-            place = DATASPACES.index(tile.dataspace)
-            if tile.level == level.name and shares[place] < 1:
-                words += math.ceil(tile.tile * row[kernels.WIDTH + place])
-        return words
+        if op not in self.tiles:
+            self.tiles[op] = self._tile_words(op)
+        shares = self.shares(step, staying)
+        return words + sum(tile for tile, share in zip(self.tiles[op], shares, strict=True) if share < 1)
+
+    def _tile_words(self, layer: Layer) -> tuple[int, ...]:
+        """Words that the layer's tiles take in the level, by dataspace (0 where the level does not keep it)."""
+        name = self.accelerator.levels[self.place].name
+        tiles = {row.dataspace: row.tile for row in self.layer_cost(layer, Shares()).traffic if row.level == name}
+        widths = self.machines[layer][self.place, kernels.WIDTH :]
+        return tuple(math.ceil(tiles.get(space, 0) * width) for space, width in zip(DATASPACES, widths, strict=True))
 
     def layer_cost(self, layer: Layer, shares: Shares) -> LayerCost:
         """Return the cost of a layer of which such shares stay."""
@@ -193,7 +195,7 @@ class _Case:
         if key not in self.known:
             if any(shares):
                 whole = self.layer_cost(layer, Shares())
-                self.known[key] = resident_layer_cost(whole, self.accelerator, self.place, shares)
+                self.known[key] = _spared_layer(whole, self.accelerator, self.machines[layer], self.place, shares)
             else:
                 mapping = Mapping.from_array(self.found[layer].array, self.accelerator)
                 self.known[key] = layer_cost(layer, self.accelerator, mapping)
@@ -225,13 +227,14 @@ class _Case:
         return cycles, energy
 
 
-def resident_layer_cost(cost: LayerCost, accelerator: Accelerator, place: int, shares: Shares) -> LayerCost:
+def _spared_layer(
+    cost: LayerCost, accelerator: Accelerator, machine: NDArray[np.float64], place: int, shares: Shares
+) -> LayerCost:
     """Return the cost of a layer of which such shares stay in level `place`.
 
     DRAM is spared reading and writing them, the level is spared being filled with them; what goes in and out on the
     inner side of the level remains.
     """
-    machine = make_plan(cost.layer, accelerator).machine
     names = [level.name for level in accelerator.levels]
     rows = tuple(
         _spared(row, shares[DATASPACES.index(row.dataspace)], names[place], names[-1], machine[names.index(row.level)])

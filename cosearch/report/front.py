@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +58,7 @@ def plot_front(studies: Sequence[Study], path: str | Path | None = None) -> Figu
     from matplotlib.figure import Figure
 
     panels = _panels(objectives)
-    figure = Figure(figsize=(5.4 * len(panels) + 0.6, 4.8), layout="constrained")
+    figure = Figure(figsize=(5.4 * len(panels) + 0.6, 5.4), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (across, up) in zip(axes, panels, strict=True):
         for place, study in enumerate(studies):
@@ -68,7 +68,7 @@ def plot_front(studies: Sequence[Study], path: str | Path | None = None) -> Figu
         axis.set_ylabel(up.label)
         axis.grid(alpha=0.25, linewidth=0.6)
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0].legend(loc="best", frameon=True, framealpha=0.85, fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(panels), fontsize=8)
     figure.suptitle(_title(studies), fontsize=10)
     if path is not None:
         _write(figure, Path(path))
@@ -166,9 +166,13 @@ def _spans(pairs: Sequence[Pair], objective: Objective) -> bool:
 def _title(studies: Sequence[Study]) -> str:
     import json
 
-    config = studies[0].config
-    target = json.loads(config["target"])["name"]
+    configs = [study.config for study in studies]
     pairs = sum(len(study.archive.pairs()) for study in studies)
-    limits = f", limits {', '.join(config['limits'])}" if config["limits"] else ""
-    strategies = ", ".join(dict.fromkeys(study.config["strategy"] for study in studies))
-    return f"{config['space']} x {target}: {pairs} pairs evaluated, {strategies}, seed {config['seed']}{limits}"
+
+    def each(texts: Iterable[str], between: str = ", ") -> str:
+        return between.join(dict.fromkeys(text for text in texts if text))
+
+    searched = each((f"{config['space']} x {json.loads(config['target'])['name']}" for config in configs), " and ")
+    limits = each(", ".join(config["limits"]) for config in configs)
+    told = f"{each(config['strategy'] for config in configs)}, seed {each(str(config['seed']) for config in configs)}"
+    return f"{searched}: {pairs} pairs evaluated, {told}" + (f", limits {limits}" if limits else "")

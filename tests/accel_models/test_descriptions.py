@@ -13,7 +13,17 @@ from accel_models.accelerator import Accelerator, SearchKnob
 from accel_models.description import load_target, target_names, with_values
 
 KIB = 1024
-SHIPPED = ("edge_tpu", "eyeriss", "eyeriss_rs", "gemmini", "nvdla_1024", "nvdla_256", "shidiannao", "simba_like", "tpu_like")
+SHIPPED = (
+    "edge_tpu",
+    "eyeriss",
+    "eyeriss_rs",
+    "gemmini",
+    "nvdla_1024",
+    "nvdla_256",
+    "shidiannao",
+    "simba_like",
+    "tpu_like",
+)
 SEARCHED = ("edge_tpu", "eyeriss", "gemmini", "nvdla_1024", "nvdla_256", "shidiannao")
 KNOBS = [(name, knob) for name in SEARCHED for knob in load_target(name).search]
 

@@ -58,7 +58,9 @@ def violations(layer: Layer, target: Accelerator, mapping: Mapping) -> list[str]
             if math.prod(factor for _, factor in loops) > axis.size:
                 broken.append(f"{level.name}: {loops} is wider than {axis.size}")
             broken += [f"{level.name}: {dim} may not be spread" for dim, _ in loops if dim not in axis.dims]
-        broken += [f"{level.name}: no loop over {dim} here" for dim, _ in rows.temporal if dim not in level.temporal.dims]
+        broken += [
+            f"{level.name}: no loop over {dim} here" for dim, _ in rows.temporal if dim not in level.temporal.dims
+        ]
         for dim, factor in (*rows.temporal, *rows.spatial_x, *rows.spatial_y):
             extent[dim] *= factor
         need = sum(words(layer, target, level.word_bits, name, extent) for name in level.keeps)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 import shutil
@@ -191,11 +190,8 @@ def look(folder: Path) -> int:
     """Do what the commands do with a run; return how many pairs could be read."""
     study = Study.open(folder)
     try:
-        pairs = study.archive.pairs()
         study.front(), study.archive.references(), study.archive.knobs()
-        if pairs:
-            study.archive.pair(pairs[-1].id)
-        return len(pairs)
+        return len(study.archive.pairs())
     finally:
         study.archive.close()
 
@@ -271,4 +267,4 @@ def test_a_smaller_budget_than_the_record_is_refused(recorded, tmp_path) -> None
     shutil.copy(recorded / FILE_NAME, tmp_path)
     with pytest.raises(RunError, match="60 pairs are recorded already; a budget of 59 would be less"):
         resume(tmp_path, budget=59)
-    assert json.loads(json.dumps(Archive(tmp_path / FILE_NAME).get("budget"))) == 60
+    assert Archive(tmp_path / FILE_NAME).get("budget") == 60

@@ -130,7 +130,9 @@ def golden_cases(draw: st.DrawFn) -> GoldenCase:
     result = result_of(layer, accelerator, mapping)
     links = (Link(levels[-1].name, levels[-2].name, "inputs", 5),) if draw(st.booleans()) else ()
     exact = draw(st.sampled_from([None, result, GoldenResult((), 1, (), 0.0)]))
-    return GoldenCase("conv", layer, accelerator, mapping, bool(links), bool(residuals), result, exact, residuals, links)
+    return GoldenCase(
+        "conv", layer, accelerator, mapping, bool(links), bool(residuals), result, exact, residuals, links
+    )
 
 
 def result_of(layer: Layer, accelerator: Accelerator, mapping: Mapping) -> GoldenResult:
