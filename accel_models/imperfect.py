@@ -158,7 +158,8 @@ class _Nest:
         alike: dict[tuple, list] = {}
         groups: dict[tuple, int] = {}
         for place in itertools.product(*(range(loop[2]) for loop in loops)):
-            start, above, meshes = [0] * len(DIMS), [], {}
+            start, above = [0] * len(DIMS), []
+            meshes: dict[int, list[int]] = {}
             for index, (level, dim, _, distance) in zip(place, loops, strict=True):
                 start[dim] += index * distance
                 if level > parent:

@@ -99,8 +99,9 @@ def _traffic(accelerator: Accelerator, sums: np.ndarray, counts: np.ndarray) -> 
     for level, row, own in zip(accelerator.levels, counts, sums, strict=True):
         for name, figures in zip(DATASPACES, row, strict=True):
             if name in level.keeps:
-                numbers = (int(own[kernels.USED]), *(int(figures[column]) for column in _COUNTS))
-                rows.append(Traffic(level.name, name, *numbers, float(figures[kernels.ENERGY])))
+                tile, reads, fills, updates = (int(figures[column]) for column in _COUNTS)
+                used, energy_pj = int(own[kernels.USED]), float(figures[kernels.ENERGY])
+                rows.append(Traffic(level.name, name, used, tile, reads, fills, updates, energy_pj))
     return tuple(rows)
 
 

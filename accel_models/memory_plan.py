@@ -192,7 +192,7 @@ def _arranges(node: Node) -> bool:
 def _arranged(parts: list[Part], elements: int) -> tuple[Part, ...]:
     """Return the parts, each cropped alike where fewer elements are left in all."""
     total = sum(part.elements for part in parts)
-    return tuple(Part(part.tensor, part.elements * elements // total) for part in parts)
+    return tuple(Part(part.tensor, max(1, part.elements * elements // total)) for part in parts)
 
 
 def _stored_elements(node: Node) -> int:

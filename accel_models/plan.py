@@ -73,8 +73,9 @@ def make_plan(layer: Layer, accelerator: Accelerator) -> Plan:
     if largest > EXACT:
         raise WorkloadError(f"layer {layer} is too large: more than 2**53 multiply-accumulates or elements of a tensor")
     machine, mac_energy_pj = _machine(accelerator, layer.weight_bits, layer.input_bits, layer.output_bits)
+    most, fixed, order = _rules(accelerator)
     numbers = (*layer.dims, layer.stride_w, layer.stride_h, layer.dilation_w, layer.dilation_h)
-    return Plan(np.array(numbers, dtype=np.int64), machine, *_rules(accelerator), mac_energy_pj)
+    return Plan(np.array(numbers, dtype=np.int64), machine, most, fixed, order, mac_energy_pj)
 
 
 @lru_cache(maxsize=256)
@@ -92,13 +93,11 @@ def _machine(
 
 
 @lru_cache(maxsize=256)
-def _rules(accelerator: Accelerator) -> tuple[NDArray[np.int64], ...]:
+def _rules(accelerator: Accelerator) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     levels = accelerator.levels
     sides = [(level.temporal, level.fanout.x, level.fanout.y) for level in levels]
     most = np.array([[_most(rules) for rules in level] for level in sides], dtype=np.int64)
-    fixed = np.array(
-        [[[rules.factors.get(dim, 0) for dim in DIMS] for rules in level] for level in sides], dtype=np.int64
-    )
+    fixed = np.array([[_fixed(rules) for rules in level] for level in sides], dtype=np.int64)
     order = np.full((len(levels), len(DIMS)), -1, dtype=np.int64)
     for row, level in zip(order, levels, strict=True):
         row[: len(level.temporal.order)] = [DIMS.index(dim) for dim in level.temporal.order]
@@ -108,7 +107,13 @@ def _rules(accelerator: Accelerator) -> tuple[NDArray[np.int64], ...]:
 
 
 def _most(rules: LoopRules) -> list[int]:
-    return [rules.max_factors.get(dim, UNBOUNDED) if dim in rules.dims else 1 for dim in DIMS]
+    bounded = {str(dim): factor for dim, factor in rules.max_factors.items()}
+    return [bounded.get(dim, UNBOUNDED) if dim in rules.dims else 1 for dim in DIMS]
+
+
+def _fixed(rules: LoopRules) -> list[int]:
+    given = {str(dim): factor for dim, factor in rules.factors.items()}
+    return [given.get(dim, 0) for dim in DIMS]
 
 
 def _level_row(level: MemoryLevel, node_nm: float, bits: tuple[int | None, ...]) -> list[float]:

@@ -8,7 +8,8 @@ array is its peak. Levels on the chip have roofs too: each with the intensity of
 A level's bandwidth is that of all its instances together: the shared port's, and no more than read and write ports can
 carry at once. So no mapping is above a roof: a level whose ports are busy for all of the time carries no more than that.
 The vector unit's work is in the network's own point (its time and its bytes); an activation fused to a layer moves no
-bytes and can only add time. So the law holds there as well.
+bytes and can only add time. So the law holds there as well. Tensors that stay on chip between operations are no DRAM
+traffic, neither counted nor compulsory: a layer that finds and leaves all of its data there has infinite intensity.
 
 References
 ----------
@@ -24,12 +25,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from accel_models.accelerator import Accelerator, MemoryLevel
 from accel_models.layer_cost import LayerCost, layer_cost
 from accel_models.mapper.base import touched_inputs
 from accel_models.mapping import Mapping
 from accel_models.plan import MACHINE_COLUMNS, make_plan
 from accel_models.targets.cost import NetworkCost
+from accel_models.targets.residency import Shares
 from accel_models.workload import DATASPACES, Layer, Network, VectorOp
 
 if TYPE_CHECKING:
@@ -65,7 +69,8 @@ class RooflinePoint:
     traffic_bytes
         Bytes read and written per level, all instances together, innermost level first; DRAM is the last.
     compulsory_bytes
-        Least DRAM traffic of any mapping: every weight and touched input read once, every output written once.
+        Least DRAM traffic of any mapping: every weight and touched input read once, every output written once, but for
+        what stays on chip.
     attainable_macs_per_s
         The lower of peak and DRAM's roof at the intensity of the traffic; `bound_macs_per_s` at that of the
         compulsory traffic.
@@ -92,8 +97,8 @@ class RooflinePoint:
 
     @property
     def intensity_macs_per_byte(self) -> float:
-        """Operational intensity: multiply-accumulates per byte of DRAM traffic."""
-        return self.macs / self.dram_bytes
+        """Operational intensity: multiply-accumulates per byte of DRAM traffic (infinite where there is none)."""
+        return _per_byte(self.macs, self.dram_bytes)
 
     @property
     def intensity_operations_per_byte(self) -> float:
@@ -103,7 +108,7 @@ class RooflinePoint:
     @property
     def compulsory_intensity_macs_per_byte(self) -> float:
         """Intensity of the compulsory traffic: no mapping has a higher one."""
-        return self.macs / self.compulsory_bytes
+        return _per_byte(self.macs, self.compulsory_bytes)
 
     @property
     def achieved_macs_per_s(self) -> float:
@@ -112,8 +117,11 @@ class RooflinePoint:
 
     def intensity_at(self, level: str) -> float:
         """Multiply-accumulates per byte that all instances of `level` move (infinite where it moves none)."""
-        moved = dict(self.traffic_bytes)[level]
-        return self.macs / moved if moved else math.inf
+        return _per_byte(self.macs, dict(self.traffic_bytes)[level])
+
+
+def _per_byte(macs: int, moved_bytes: float) -> float:
+    return macs / moved_bytes if moved_bytes else math.inf
 
 
 @dataclass(frozen=True)
@@ -188,7 +196,7 @@ def layer_roofline(layer: Layer, accelerator: Accelerator, mapping: Mapping, nam
         If the mapping is not legal.
     """
     cost = layer_cost(layer, accelerator, mapping)
-    point = _layer_point(name, cost, accelerator, cost.latency_cycles / _hertz(accelerator))
+    point = _layer_point(name, cost, accelerator, cost.latency_cycles / _hertz(accelerator), Shares())
     return Roofline(name, accelerator.name, _peak(accelerator), roofs(accelerator), (point,), point)
 
 
@@ -200,33 +208,25 @@ def network_roofline(network: Network, accelerator: Accelerator, cost: NetworkCo
     cost
         What :meth:`Accelerator.evaluate` returned for this network: its mappings and times are used.
     """
+    stays = cost.residency
     costs: dict[Layer, LayerCost] = {}
-    points, compulsory, vector_s, vector_bytes = [], 0.0, 0.0, 0.0
-    for node, row in zip(network.nodes, cost.operations, strict=True):
+    points, vector_s, vector_traffic = [], 0.0, dict.fromkeys((level.name for level in accelerator.levels), 0.0)
+    for step, (node, row) in enumerate(zip(network.nodes, cost.operations, strict=True)):
+        shares = stays.shares[step] if stays else Shares()
         if isinstance(node.op, VectorOp):
-            moved = (
-                0.0
-                if node.op.fused
-                else (node.op.input_elements + node.op.output_elements) * _output_bytes(accelerator)
-            )
             vector_s += row.latency_cycles / _hertz(accelerator)
-            vector_bytes += moved
+            for level, moved in _vector_bytes(node.op, accelerator, shares).items():
+                vector_traffic[level] += moved
             continue
-        if node.op not in costs and row.mapping is not None:
+        if stays is None and node.op not in costs and row.mapping is not None:
             costs[node.op] = layer_cost(node.op, accelerator, row.mapping)
-        points.append(_layer_point(node.name, costs[node.op], accelerator, cost.latency_s))
-        compulsory += points[-1].compulsory_bytes
-    whole = _whole(network.name, points, accelerator, cost.latency_s, vector_s, vector_bytes, compulsory + vector_bytes)
+        own = stays.layer_costs[node.name] if stays else costs[node.op]
+        points.append(_layer_point(node.name, own, accelerator, cost.latency_s, shares))
     return Roofline(
-        network.name,
-        accelerator.name,
-        _peak(accelerator),
-        roofs(accelerator),
-        tuple(points),
-        whole,
-        vector_s,
-        vector_bytes,
-    )
+        network.name, accelerator.name, _peak(accelerator), roofs(accelerator), tuple(points),
+        _whole(network.name, points, accelerator, cost.latency_s, vector_s, vector_traffic),
+        vector_s, vector_traffic[accelerator.levels[-1].name],
+    )  # fmt: skip
 
 
 def roofs(accelerator: Accelerator) -> tuple[Roof, ...]:
@@ -258,31 +258,47 @@ def _peak(accelerator: Accelerator) -> float:
     return accelerator.macs_per_cycle * _hertz(accelerator)
 
 
-def _output_bytes(accelerator: Accelerator) -> float:
-    """Bytes of one element that the vector unit reads or writes: outputs, at the target's own precision."""
-    bits = accelerator.precision.outputs if accelerator.precision else accelerator.levels[-1].word_bits
-    return bits / 8
+def _vector_bytes(op: VectorOp, accelerator: Accelerator, shares: Shares) -> dict[str, float]:
+    """Return the bytes that an operation of the vector unit reads and writes, by level; a fused one moves none.
+
+    Its elements are outputs, at the target's own precision.
+    """
+    if op.fused:
+        return {}
+    dram = accelerator.levels[-1]
+    bits = accelerator.precision.outputs if accelerator.precision else dram.word_bits
+    on_chip = float(op.input_elements * shares.inputs + op.output_elements * shares.outputs)
+    moved = {dram.name: (op.input_elements + op.output_elements - on_chip) * bits / 8}
+    if accelerator.tensor_level is not None:
+        holder = accelerator.levels[accelerator.tensor_level]
+        moved[holder.name] = on_chip * (bits if accelerator.precision else holder.word_bits) / 8
+    return moved
 
 
 def _attainable(accelerator: Accelerator, macs: int, moved_bytes: float) -> float:
-    return min(_peak(accelerator), macs / moved_bytes * roofs(accelerator)[-1].bandwidth_bytes_per_s)
+    return min(_peak(accelerator), _per_byte(macs, moved_bytes) * roofs(accelerator)[-1].bandwidth_bytes_per_s)
 
 
-def _layer_point(name: str, cost: LayerCost, accelerator: Accelerator, whole_latency_s: float) -> RooflinePoint:
+def _layer_point(
+    name: str, cost: LayerCost, accelerator: Accelerator, whole_latency_s: float, shares: Shares
+) -> RooflinePoint:
     layer, latency_s = cost.layer, cost.latency_cycles / _hertz(accelerator)
     traffic = _level_bytes(cost, accelerator)
-    dram = make_plan(layer, accelerator).machine[-1]
-    widths = [
-        float(words) * accelerator.levels[-1].word_bits / 8 for words in dram[_WIDTHS : _WIDTHS + len(DATASPACES)]
-    ]
-    elements = (layer.weight_elements, touched_inputs(layer), layer.output_elements)
-    compulsory = sum(count * width for count, width in zip(elements, widths, strict=True))
+    compulsory = _compulsory_bytes(layer, accelerator, shares)
     slowest, cycles = max(cost.level_cycles, key=lambda item: item[1])
     return RooflinePoint(
         name, layer.kind, layer.macs, latency_s, latency_s / whole_latency_s, traffic, compulsory,
         _attainable(accelerator, layer.macs, traffic[-1][1]), _attainable(accelerator, layer.macs, compulsory),
         slowest if cycles > cost.compute_cycles else COMPUTE,
     )  # fmt: skip
+
+
+def _compulsory_bytes(layer: Layer, accelerator: Accelerator, shares: Shares) -> float:
+    """Return the bytes of every operand once, less the shares that stay on chip."""
+    words = make_plan(layer, accelerator).machine[-1, _WIDTHS : _WIDTHS + len(DATASPACES)]
+    elements = (layer.weight_elements, touched_inputs(layer), layer.output_elements)
+    crossing = [float(count * (1 - share)) for count, share in zip(elements, shares, strict=True)]
+    return float(np.array(crossing) @ words) * accelerator.levels[-1].word_bits / 8
 
 
 def _level_bytes(cost: LayerCost, accelerator: Accelerator) -> tuple[tuple[str, float], ...]:
@@ -302,18 +318,17 @@ def _level_bytes(cost: LayerCost, accelerator: Accelerator) -> tuple[tuple[str, 
 
 def _whole(
     name: str, points: Sequence[RooflinePoint], accelerator: Accelerator, latency_s: float, vector_s: float,
-    vector_bytes: float, compulsory_bytes: float,
+    vector_traffic: dict[str, float],
 ) -> RooflinePoint:  # fmt: skip
-    macs = sum(point.macs for point in points)
-    moved: dict[str, float] = defaultdict(float)
-    limits: dict[str, float] = defaultdict(float, {VECTOR_UNIT: vector_s})
+    macs, dram = sum(point.macs for point in points), accelerator.levels[-1].name
+    moved, limits = dict(vector_traffic), defaultdict(float, {VECTOR_UNIT: vector_s})
+    compulsory = vector_traffic[dram] + sum(point.compulsory_bytes for point in points)
     for point in points:
         limits[point.limited_by] += point.latency_s
         for level, level_bytes in point.traffic_bytes:
             moved[level] += level_bytes
-    moved[accelerator.levels[-1].name] += vector_bytes
     return RooflinePoint(
-        name, "network", macs, latency_s, 1.0, tuple(moved.items()), compulsory_bytes,
-        _attainable(accelerator, macs, moved[accelerator.levels[-1].name]),
-        _attainable(accelerator, macs, compulsory_bytes), max(limits, key=lambda limit: limits[limit]),
+        name, "network", macs, latency_s, 1.0, tuple(moved.items()), compulsory,
+        _attainable(accelerator, macs, moved[dram]), _attainable(accelerator, macs, compulsory),
+        max(limits, key=lambda limit: limits[limit]),
     )  # fmt: skip

@@ -22,7 +22,7 @@ import cosearch
 from benchmarks.command import run
 from cosearch.evaluate import MappingOptions
 from cosearch.objective import to_minimise
-from cosearch.study import nondominated
+from cosearch.results import nondominated
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.progress import track
 
 from accel_models.errors import MappingError
 from accel_models.interop.golden import GoldenCase, GoldenResult, GoldenRow, read_golden
@@ -197,8 +200,10 @@ def report(figures: dict[str, Any], verdicts: Sequence[Verdict]) -> list[str]:
     lines = [f"{figures['cases']} cases, {figures['comparable']} comparable, of which equal in"]
     for key, label in (("equal", "every count"), ("cycles_equal", "cycles"), ("energy_equal", "energy")):
         lines.append(f"  {label:<12}{figures[key]:>6}")
-    for verdict in [found for found in verdicts if found.comparable and not found.agrees][:10]:
-        lines.append(f"  case {verdict.number} disagrees: {verdict.refused or verdict.first_difference}")
+    wrong = [verdict for verdict in verdicts if verdict.comparable and not verdict.agrees]
+    lines += [
+        f"  case {verdict.number} disagrees: {verdict.refused or verdict.first_difference}" for verdict in wrong[:10]
+    ]
     columns = (
         "cases",
         "compared",
@@ -236,7 +241,10 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
 ) -> None:
     """Compare every case with Timeloop's counts; exit 1 where a comparable one disagrees."""
-    verdicts = [judge(number, case) for number, case in enumerate(read_golden(golden))]
+    cases = track(
+        read_golden(golden), "comparing", console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
+    )
+    verdicts = [judge(number, case) for number, case in enumerate(cases)]
     figures = summary(verdicts)
     for line in report(figures, verdicts):
         typer.echo(line)

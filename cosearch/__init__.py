@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "CosearchError": "cosearch.errors",
-    "Study": "cosearch.study",
+    "Study": "cosearch.results",
     "load_space": "cosearch.spaces",
     "resume": "cosearch.study",
     "search": "cosearch.study",
@@ -21,8 +21,8 @@ __all__ = ["CosearchError", "Study", "__version__", "load_space", "resume", "sea
 
 if TYPE_CHECKING:
     from cosearch.errors import CosearchError as CosearchError
+    from cosearch.results import Study as Study
     from cosearch.spaces import load_space as load_space
-    from cosearch.study import Study as Study
     from cosearch.study import resume as resume
     from cosearch.study import search as search
 

@@ -257,23 +257,22 @@ def _result(out: Json) -> GoldenResult:
         for dataspace in DATASPACES:
             row = level.get(dataspace.capitalize())
             if row is not None:
-                counts = [int(row[key]) for key in _COUNTS]
-                rows.append(GoldenRow(_level_name(name), dataspace, *counts, float(row["energy"])))
+                tile, reads, fills, updates = (int(row[key]) for key in _COUNTS)
+                energy_pj = float(row["energy"])
+                rows.append(GoldenRow(_level_name(name), dataspace, tile, reads, fills, updates, energy_pj))
     energy = float(out["levels"]["MAC"]["Energy (total)"])
     return GoldenResult(tuple(rows), int(out["summary"]["Cycles"]), tuple(cycles), energy)
 
 
 def _links(networks: Json) -> tuple[Link, ...]:
-    return tuple(
-        Link(
-            *(_level_name(end) for end in name.split(" <==> ")),
-            dataspace,
-            int(network[dataspace.capitalize()]["links"]),
-        )
-        for name, network in networks.items()
-        for dataspace in DATASPACES
-        if network.get(dataspace.capitalize(), {}).get("links")
-    )
+    found = []
+    for name, network in networks.items():
+        parent, child = (_level_name(end) for end in name.split(" <==> "))
+        for dataspace in DATASPACES:
+            transfers = network.get(dataspace.capitalize(), {}).get("links")
+            if transfers:
+                found.append(Link(parent, child, dataspace, int(transfers)))
+    return tuple(found)
 
 
 def to_golden(case: GoldenCase) -> Json:

@@ -24,6 +24,8 @@ kept and bypassed dataspaces
     ``type: dataspace`` with ``keep`` and ``bypass``.
 ``reads_back_first_update``
     ``rmw_first_update: [Outputs]``.
+leakage of a level and of the MACs
+    ``leak`` in the ERT, pJ per cycle and instance; that of the chip has no component.
 ``entries``, ``word_bits``, ``block_words``, ``buffering``
     ``entries``, ``datawidth``, ``block_size`` (``width`` = both multiplied), ``multiple_buffering``.
 ``read_``, ``write_``, ``shared_bandwidth_words_per_cycle``
@@ -39,7 +41,7 @@ What Timeloop does otherwise, or has no word for:
 * A dim that a mapping spreads over both X and Y of one mesh gets two containers, ``Below_<level>_Y`` around
   ``Below_<level>_X``, for Timeloop knows one spatial factor per dim and mesh. Where the two meshes slide windows that
   coincide, we share them and Timeloop does not.
-* One element is one word. Where bits and ``word_bits`` differ, capacity, traffic and energy are not comparable; a
+* One element is one word. Where an element's bits and ``word_bits`` differ, capacity, traffic and energy are not comparable; a
   comment in ``architecture.yaml`` names those levels.
 * Which dims a mesh allows is not written: a mapping that stands needs no constraint.
 """
@@ -53,11 +55,13 @@ from accel_models import technology
 from accel_models.accelerator import Accelerator, MemoryLevel, Precision
 from accel_models.errors import MappingError
 from accel_models.mapping import LevelMapping, Loops, Mapping
-from accel_models.plan import make_plan
+from accel_models.plan import MACHINE_COLUMNS, make_plan
 from accel_models.workload import DATASPACES, DIMS, Layer
 
 _TENSORS = {name: name.capitalize() for name in DATASPACES}
 _CLASSES = {"dram": "DRAM", "sram": "SRAM", "register_file": "regfile"}
+
+_WIDTHS = MACHINE_COLUMNS.index("words_per_weight")
 
 # Names with a capital: a description's levels never have one, so none can clash.
 _TOP, _MAC = "System", "MAC"
@@ -198,19 +202,13 @@ def _meshes(level: MemoryLevel, mapped: LevelMapping) -> list[tuple[str, int, in
 
 def _width_notes(layer: Layer, accelerator: Accelerator) -> list[str]:
     """Return a comment per level whose words are not one element each."""
-    native = accelerator.precision
-    asked = (layer.weight_bits, layer.input_bits, layer.output_bits)
-    notes = []
-    for level in accelerator.levels:
-        other = []
-        for name, bits in zip(DATASPACES, asked, strict=True):
-            wanted = bits or (getattr(native, name) if native else level.word_bits)
-            if name in level.keeps and wanted != level.word_bits:
-                other.append(f"{name} of {wanted} bits")
-        if other:
-            notes.append(
-                f"# Not comparable: level {level.name} has words of {level.word_bits} bits and keeps {', '.join(other)}"
-            )
+    machine, notes = make_plan(layer, accelerator).machine, []
+    for level, row in zip(accelerator.levels, machine, strict=True):
+        bits = {name: float(row[_WIDTHS + place]) * level.word_bits for place, name in enumerate(DATASPACES)}
+        unlike = [name for name in DATASPACES if name in level.keeps and bits[name] != level.word_bits]
+        if unlike:
+            kept = ", ".join(f"{name} of {_number(bits[name])} bits" for name in unlike)
+            notes.append(f"# Not comparable: level {level.name} has words of {level.word_bits} bits and keeps {kept}")
     return notes
 
 
@@ -250,14 +248,27 @@ def _loops(target: str, kind: str, loops: Loops) -> list[str]:
 
 
 def _energies(layer: Layer, accelerator: Accelerator) -> str:
-    lines = ["ERT:", "  version: 0.4", "  tables:  # pJ per access to one block, pJ per multiply-accumulate"]
+    lines = [
+        "ERT:",
+        "  version: 0.4",
+        "  tables:  # pJ per access to one block, per multiply-accumulate, per cycle (leak)",
+    ]
     for level, count in zip(accelerator.levels, accelerator.instances, strict=True):
         energy = level.energy_pj(accelerator.node_nm)
-        actions = {"read": energy.read, "write": energy.write, "update": energy.update, "leak": 0}
+        leak = _leakage_pj(level.leakage_mw, accelerator)
+        actions = {"read": energy.read, "write": energy.write, "update": energy.update, "leak": leak}
         lines += _table(level.name, count, actions)
-    mac_pj = make_plan(layer, accelerator).mac_energy_pj
-    lines += _table(_MAC, accelerator.macs_per_cycle, {"compute": mac_pj, "leak": 0})
+    mac = {
+        "compute": make_plan(layer, accelerator).mac_energy_pj,
+        "leak": _leakage_pj(accelerator.mac.leakage_mw, accelerator),
+    }
+    lines += _table(_MAC, accelerator.macs_per_cycle, mac)
     return "\n".join(lines) + "\n"
+
+
+def _leakage_pj(leakage_mw: float | None, accelerator: Accelerator) -> float:
+    """Energy that one instance leaks in one cycle."""
+    return (leakage_mw or 0.0) * 1e3 / accelerator.clock_mhz
 
 
 def _table(name: str, instances: int, actions: dict[str, float]) -> list[str]:

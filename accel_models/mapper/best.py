@@ -63,5 +63,7 @@ def find(layer: Layer, accelerator: Accelerator, objective: str, mapper: str, ef
         raise MappingError(f"{accelerator.name}: layer {layer}: {error}") from None
     # A search finds every hole in a cost model: no answer leaves here that does more MACs per cycle than there are.
     if found.latency_cycles * accelerator.macs_per_cycle < layer.macs:
-        raise AssertionError(f"{accelerator.name}: {layer} in {found.latency_cycles} cycles needs more MACs than there are")
+        raise AssertionError(
+            f"{accelerator.name}: {layer} in {found.latency_cycles} cycles needs more MACs than there are"
+        )
     return found

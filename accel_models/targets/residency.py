@@ -65,7 +65,7 @@ class Residency:
     used_words: tuple[int, ...] = field(repr=False)
     shares: tuple[Shares, ...] = field(repr=False)
     costs: tuple[tuple[float, float], ...] = field(repr=False)
-    layer_costs: Dict[str, LayerCost] = field(repr=False)
+    layer_costs: Dict[str, LayerCost] = field(repr=False, hash=False)
 
 
 def residency(network: Network, accelerator: Accelerator, found: Dict[Layer, Found]) -> Residency | None:
@@ -115,10 +115,14 @@ class _Case:
         self.accelerator, self.place, self.nodes, self.found = accelerator, place, network.nodes, found
         level = accelerator.levels[place]
         self.capacity = math.floor((level.entries or 0) / level.buffering)
-        self.feeds_weights = not any("weights" in other.keeps for other in accelerator.levels[place + 1 : -1])
-        self.feeds_weights &= "weights" in level.keeps
         alive = lifetimes(network)
         self.tensors, self.parts = alive.tensors, alive.parts
+        self.out_of_reach: set[str] = set()  # read in the place of weights, which do not pass through the level
+        if "weights" not in level.keeps or any(
+            "weights" in other.keeps for other in accelerator.levels[place + 1 : -1]
+        ):
+            operands = [name for node in network.nodes for name in _operands(node)[1]]
+            self.out_of_reach.update(part.tensor for name in operands for part in self.parts[name])
         self.vector = VectorCosts(accelerator)
         self.machines = {layer: make_plan(layer, accelerator).machine for layer in network.distinct_layers}
         self.known: dict[tuple[Layer, Shares], LayerCost] = {}
@@ -133,11 +137,9 @@ class _Case:
                 self.living[step].append(tensor.name)
 
     def _may_stay(self, tensor: Tensor) -> bool:
-        """Tell whether a tensor is made on chip, is read only, and reaches its readers through the level."""
-        if tensor.maker == BEFORE or tensor.is_result or _is_fused(self.nodes[tensor.maker]):
-            return False
-        readers = [self.nodes[step].op for step in tensor.readers]
-        return self.feeds_weights or not any(isinstance(op, Layer) and op.dynamic_weights for op in readers)
+        """Tell whether a tensor is made and read on chip only, and reaches all of its readers through the level."""
+        inside = tensor.maker != BEFORE and not tensor.is_result and not _is_fused(self.nodes[tensor.maker])
+        return inside and tensor.name not in self.out_of_reach
 
     def _words(self, tensor: Tensor) -> int:
         """Words of the level that a tensor takes: elements as wide as the widest of those who make and read it has them."""
@@ -158,13 +160,8 @@ class _Case:
         node = self.nodes[step]
         if _is_fused(node):
             return Shares()
-        split = len(node.inputs)
-        if isinstance(node.op, Layer) and node.op.dynamic_weights:  # the last operand takes the place of weights
-            split = max(1, split - 1)
-        weights = node.inputs[-1:] if isinstance(node.op, Layer) and node.op.dynamic_weights else ()
-        return Shares(
-            self._share(weights, staying), self._share(node.inputs[:split], staying), Fraction(node.name in staying)
-        )
+        inputs, weights = _operands(node)
+        return Shares(self._share(weights, staying), self._share(inputs, staying), Fraction(node.name in staying))
 
     def _share(self, names: Iterable[str], staying: frozenset[str]) -> Fraction:
         parts = [part for name in names for part in self.parts[name]]
@@ -242,9 +239,9 @@ def _spared_layer(
     )
     level_cycles = list(cost.level_cycles)
     for other in (place, len(names) - 1):
-        cycles = _cycles([row for row in rows if row.level == names[other]], machine, other, cost.compute_cycles)
-        level_cycles[other] = (names[other], min(cycles, level_cycles[other][1]))  # whatever the order of additions
-    latency = min(cost.latency_cycles, max(cost.compute_cycles, *(cycles for _, cycles in level_cycles)))
+        own = [row for row in rows if row.level == names[other]]
+        level_cycles[other] = (names[other], _cycles(own, machine, other, cost.compute_cycles))
+    latency = max(cost.compute_cycles, *(cycles for _, cycles in level_cycles))
     return replace(
         cost,
         energy_pj=reduce(add, (row.energy_pj for row in rows), cost.mac_energy_pj),
@@ -271,13 +268,20 @@ def _spared(row: Traffic, share: Fraction, holder: str, dram: str, machine: NDAr
 
 
 def _cycles(rows: Iterable[Traffic], machine: NDArray[np.float64], level: int, compute: float) -> float:
-    """Return the cycles that a level needs for its traffic."""
-    reads, writes = 0.0, 0.0
+    """Return the cycles that a level needs for its traffic, added up in the order of `loopnest.counts`."""
+    read_rate, write_rate = 0.0, 0.0
     for row in rows:
         width = machine[level, kernels.WIDTH + DATASPACES.index(row.dataspace)]
-        reads += row.reads * width
-        writes += (row.fills + row.updates) * width
-    return float(kernels.level_cycles(machine, level, reads, writes, compute))
+        read_rate += row.reads * width / compute
+        write_rate += (row.fills * width + row.updates * width) / compute
+    return float(kernels.level_cycles(machine, level, read_rate, write_rate, compute))
+
+
+def _operands(node: Node) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what a node reads as inputs, and in the place of weights: the last operand of a product of activations."""
+    if isinstance(node.op, Layer) and node.op.dynamic_weights:
+        return node.inputs[:-1] or node.inputs, node.inputs[-1:]
+    return node.inputs, ()
 
 
 def _is_fused(node: Node) -> bool:

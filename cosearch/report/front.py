@@ -12,14 +12,14 @@ import numpy as np
 
 from cosearch.errors import RunError
 from cosearch.objective import Objective, to_minimise
-from cosearch.study import nondominated
+from cosearch.results import nondominated
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from cosearch.archive import Pair
-    from cosearch.study import Study
+    from cosearch.results import Study
 
 FORMATS = (".png", ".svg", ".pdf")
 COLOURS = ("#0b6e99", "#c4561b", "#4d7c31", "#7b4fa3", "#a8324a", "#5a5a5a")

@@ -13,8 +13,8 @@ from accel_models.workload import Network
 from cosearch.accuracy.quantisation import quantisation_drop
 from cosearch.archive import Pair
 from cosearch.evaluate import Specification
+from cosearch.results import Study, specification_of
 from cosearch.spaces.joint import HARDWARE_PREFIX
-from cosearch.study import Study, specification_of
 
 
 @dataclass(frozen=True)

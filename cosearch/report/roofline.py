@@ -60,7 +60,7 @@ def plot_roofline(roofline: Roofline, path: str | Path | None = None) -> Figure:
         "operational intensity (MACs per byte of DRAM traffic; at a dotted roof, of that level's traffic)", fontsize=9
     )
     axis.set_ylabel("rate (GMAC/s)", fontsize=9)
-    second = axis.secondary_yaxis("right", functions=(lambda macs: 2 * macs, lambda operations: operations / 2))
+    second = axis.secondary_yaxis("right", functions=(_operations, _macs))
     second.set_ylabel("rate (GOP/s, two operations per MAC)", fontsize=9)
     for each in (axis.xaxis, axis.yaxis, second.yaxis):
         each.set_major_formatter(_plain())
@@ -74,17 +74,24 @@ def plot_roofline(roofline: Roofline, path: str | Path | None = None) -> Figure:
     return figure
 
 
+def _operations(macs: Any) -> Any:
+    return 2 * macs
+
+
+def _macs(operations: Any) -> Any:
+    return operations / 2
+
+
 def _window(roofline: Roofline) -> tuple[float, float, float, float]:
     """Return the limits of the axes: all layers, the ridge, the network's diamonds, and some air."""
-    points = (*roofline.points, roofline.whole)
+    points, peak = (*roofline.points, roofline.whole), roofline.peak_macs_per_s / 1e9
     across = [point.intensity_macs_per_byte for point in points] + [roofline.whole.compulsory_intensity_macs_per_byte]
     across += [intensity for _, intensity in _on_chip(roofline)]
-    if roofline.ridge_macs_per_byte:
-        across.append(roofline.ridge_macs_per_byte)
-    up = [point.achieved_macs_per_s / 1e9 for point in points]
-    peak = roofline.peak_macs_per_s / 1e9
+    ridge = roofline.ridge_macs_per_byte
+    across += [turn for turn in (ridge, *(peak / slope for slope, _ in _chip_slopes(roofline))) if turn >= ridge > 0]
+    across = [intensity for intensity in across if math.isfinite(intensity)] or [1.0]
+    low = min(point.achieved_macs_per_s / 1e9 for point in points) / 2.5
     labels = 1 + len(_chip_slopes(roofline))
-    low = min(up) / 2.5
     return min(across) / 2, max(across) * 4, low, peak * (peak / low) ** (0.05 + 0.05 * labels)
 
 
@@ -134,56 +141,54 @@ def _draw_layers(axis: Axes, roofline: Roofline) -> None:
         points = [point for point in roofline.points if point.kind == kind]
         if points:
             share = sum(point.time_share for point in points)
-            axis.scatter(*_places(points), s=[_area(point.time_share) for point in points], color=colour, alpha=0.55,
+            across, up = zip(*(_place(axis, point) for point in points), strict=True)
+            axis.scatter(across, up, s=[_area(point.time_share) for point in points], color=colour, alpha=0.55,
                          linewidths=0.5, edgecolors="white", zorder=3)  # fmt: skip
             many = f"{len(points)} layer" + ("s" if len(points) > 1 else "")
             axis.scatter([], [], s=40, color=colour, alpha=0.7, label=f"{kind}: {many}, {_percent(share)} of the time")
     for share in (0.01, 0.1):
         axis.scatter([], [], s=_area(share), facecolors="none", edgecolors="#777777", label=f"{share:.0%} of the time")
-    for point in _slowest(roofline.points):
-        place = (point.intensity_macs_per_byte, point.achieved_macs_per_s / 1e9)
-        axis.annotate(f"{point.name}, {point.time_share:.0%}", place, xytext=(7, -11), textcoords="offset points",
-                      fontsize=7, color=KINDS[point.kind], zorder=6)  # fmt: skip
+    if any(math.isinf(point.intensity_macs_per_byte) for point in roofline.points):
+        axis.scatter([], [], s=0, label="at the right edge: no DRAM traffic")
+    for point in _slowest(axis, roofline.points):
+        name = f"{point.name}, {point.time_share:.0%}"
+        axis.annotate(name, _place(axis, point), xytext=(7, -11), textcoords="offset points", fontsize=7,
+                      color=KINDS[point.kind], zorder=6)  # fmt: skip
 
 
-def _slowest(points: Iterable[RooflinePoint], most: int = 3, share: float = 0.04) -> list[RooflinePoint]:
+def _place(axis: Axes, point: RooflinePoint) -> tuple[float, float]:
+    """Return where a point stands; one without DRAM traffic stands at the right edge."""
+    return min(point.intensity_macs_per_byte, axis.get_xlim()[1] / 1.2), point.achieved_macs_per_s / 1e9
+
+
+def _slowest(axis: Axes, points: Iterable[RooflinePoint], most: int = 3, share: float = 0.04) -> list[RooflinePoint]:
     """Return the layers that take most of the time, no two of them so near that their names would touch."""
     chosen: list[RooflinePoint] = []
     for point in sorted(points, key=lambda point: -point.time_share):
-        apart = [
-            abs(math.log(point.intensity_macs_per_byte / other.intensity_macs_per_byte)) > 1.5
-            or abs(math.log(point.achieved_macs_per_s / other.achieved_macs_per_s)) > 0.6
-            for other in chosen
-        ]
-        if all(apart) and len(chosen) < most and point.time_share >= share:
+        x, y = _place(axis, point)
+        others = [_place(axis, other) for other in chosen]
+        apart = all(abs(math.log(x / across)) > 1.5 or abs(math.log(y / up)) > 0.6 for across, up in others)
+        if apart and len(chosen) < most and point.time_share >= share:
             chosen.append(point)
     return chosen
 
 
 def _draw_whole(axis: Axes, roofline: Roofline) -> None:
     whole = roofline.whole
-    rate = whole.achieved_macs_per_s / 1e9
+    across, rate = _place(axis, whole)
     chip = [intensity for _, intensity in _on_chip(roofline)]
     if chip:
-        axis.plot(
-            [*chip, whole.intensity_macs_per_byte], [rate] * (len(chip) + 1), color=WHOLE, linewidth=0.6, alpha=0.5
-        )
+        axis.plot([*chip, across], [rate] * (len(chip) + 1), color=WHOLE, linewidth=0.6, alpha=0.5)
         axis.scatter(chip, [rate] * len(chip), marker="D", s=22, facecolors="white", edgecolors=WHOLE, zorder=4,
                      label="network, by on-chip traffic")  # fmt: skip
-    axis.scatter([whole.compulsory_intensity_macs_per_byte], [whole.bound_macs_per_s / 1e9], marker="*", s=170,
-                 facecolors="none", edgecolors=WHOLE, zorder=4, label="network's bound: compulsory traffic")  # fmt: skip
-    axis.scatter([whole.intensity_macs_per_byte], [rate], marker="*", s=170, color=WHOLE, edgecolors="white",
-                 linewidths=0.5, zorder=5, label=f"network: {_rate(rate)}MAC/s, {whole.latency_s * 1e3:.3g} ms")  # fmt: skip
+    bound = min(whole.compulsory_intensity_macs_per_byte, axis.get_xlim()[1] / 1.2)
+    axis.scatter([bound], [whole.bound_macs_per_s / 1e9], marker="*", s=170, facecolors="none", edgecolors=WHOLE,
+                 zorder=4, label="network's bound: compulsory traffic")  # fmt: skip
+    axis.scatter([across], [rate], marker="*", s=170, color=WHOLE, edgecolors="white", linewidths=0.5, zorder=5,
+                 label=f"network: {_rate(rate)}MAC/s, {whole.latency_s * 1e3:.3g} ms")  # fmt: skip
     if roofline.vector_latency_s:
         share = roofline.vector_latency_s / whole.latency_s
         axis.scatter([], [], s=0, label=f"vector unit: {_percent(share)} of the time")
-
-
-def _places(points: Iterable[RooflinePoint]) -> tuple[list[float], list[float]]:
-    return (
-        [point.intensity_macs_per_byte for point in points],
-        [point.achieved_macs_per_s / 1e9 for point in points],
-    )
 
 
 def _area(share: float) -> float:
@@ -255,19 +260,14 @@ def roofline_table(roofline: Roofline) -> Table:
 
 
 def roofline_json(roofline: Roofline) -> dict[str, Any]:
-    """Return everything for one JSON object, units in the names; an unlimited bandwidth is null."""
+    """Return everything for one JSON object, units in the names; what is infinite (no limit, no traffic) is null."""
     return {
         "network": roofline.network,
         "target": roofline.target,
         "peak_macs_per_s": roofline.peak_macs_per_s,
         "ridge_macs_per_byte": roofline.ridge_macs_per_byte,
         "roofs": [
-            {
-                "level": roof.level,
-                "bandwidth_bytes_per_s": roof.bandwidth_bytes_per_s
-                if math.isfinite(roof.bandwidth_bytes_per_s)
-                else None,
-            }
+            {"level": roof.level, "bandwidth_bytes_per_s": _finite(roof.bandwidth_bytes_per_s)}
             for roof in roofline.roofs
         ],
         "layers": [_point_json(point) for point in roofline.points],
@@ -278,4 +278,9 @@ def roofline_json(roofline: Roofline) -> dict[str, Any]:
 
 
 def _point_json(point: RooflinePoint) -> dict[str, Any]:
-    return {**point_row(point), "bound_macs_per_s": point.bound_macs_per_s, "traffic_bytes": dict(point.traffic_bytes)}
+    row = {name: _finite(value) for name, value in point_row(point).items()}
+    return {**row, "bound_macs_per_s": point.bound_macs_per_s, "traffic_bytes": dict(point.traffic_bytes)}
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isinf(value) else value

@@ -62,22 +62,28 @@ def simulated_peak(network: Network) -> int:
     return peak
 
 
+KINDS = ("layer", "activation", "fused", "fused", "fused growth", "sum", "fused sum", "concat", "concat", "crop")
+
+
 @st.composite
 def networks(draw: st.DrawFn) -> Network:
     """Any graph of layers and vector operations, fused and not, on tensors of a few elements."""
     sizes = {INPUT: draw(st.integers(1, 9))}
     nodes = []
     for step in range(draw(st.integers(1, 9))):
-        kind = draw(
-            st.sampled_from(["layer", "activation", "fused", "fused", "sum", "fused sum", "concat", "concat", "crop"])
-        )
+        kind = draw(st.sampled_from(KINDS))
         many = kind in ("sum", "fused sum", "concat")
         inputs = draw(st.lists(st.sampled_from(list(sizes)), min_size=1, max_size=3 if many else 1))
         read = sum(sizes[name] for name in inputs)
-        size = {"concat": read, "crop": draw(st.integers(1, read)), "layer": draw(st.integers(1, 9))}
+        size = {
+            "concat": read,
+            "crop": draw(st.integers(1, read)),
+            "layer": draw(st.integers(1, 9)),
+            "fused growth": read + 1,
+        }
         made = size.get(kind, sizes[inputs[-1]])
         vector = {"concat": "concat", "crop": "concat", "sum": "add", "fused sum": "add"}.get(kind, "activation")
-        fused = kind in ("fused", "fused sum", "concat", "crop")
+        fused = kind not in ("layer", "activation", "sum")
         op = Layer(K=made) if kind == "layer" else VectorOp(vector, made, read, made, fused)
         nodes.append(Node(f"n{step}", op, tuple(inputs), TensorShape(made)))
         sizes[f"n{step}"] = made

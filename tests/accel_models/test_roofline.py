@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from accel_models.accelerator import Accelerator, AccessEnergy, Axis, Fanout, Mac, MemoryLevel, Precision
-from accel_models.description import load_target, target_names
+from accel_models.description import load_target, target_names, with_values
 from accel_models.layer_cost import layer_cost
 from accel_models.mapping import Mapping
 from accel_models.networks import load_network
 from accel_models.roofline import COMPUTE, Roofline, layer_roofline, network_roofline, roofs
-from accel_models.workload import DATASPACES, Layer
-from tests.accel_models.cases import mapped_cases, mapping_of
+from accel_models.workload import DATASPACES, Layer, VectorOp
+from tests.accel_models.cases import machine, mapped_cases, mapping_of
 
 ROUNDING = 1 + 1e-9  # rates are quotients of doubles
 
@@ -59,6 +60,17 @@ def test_a_layer_that_dram_limits() -> None:
     assert point.achieved_macs_per_s == pytest.approx(24 / 13e-6)
     assert point.attainable_macs_per_s == pytest.approx(24 / 52 * 4e6)
     assert point.limited_by == "dram"
+
+
+def test_traffic_on_the_chip_is_that_of_all_instances_in_use() -> None:
+    # Buffer: 6 + 6 weights, 12 + 12 inputs read and filled; 24 updates, of which 16 read the partial sum back.
+    point = layer_roofline(LAYER, two_levels(), MAPPING).whole
+    assert point.traffic_bytes == (("buffer", 76 * 2), ("dram", 52))
+    assert point.intensity_at("buffer") == 24 / 152
+    # Two of four register files, each with 3 + 3 weights, 3 + 3 inputs and 3 updates, 2 of them read back.
+    mapping = mapping_of({"registers": {"T": "C3"}, "buffer": {"X": "P2"}}, ("registers", "buffer", "dram"))
+    point = layer_roofline(Layer(C=3, P=2), machine(4, 1), mapping).whole
+    assert point.traffic_bytes[0] == ("registers", 2 * 17 * 2)
 
 
 def test_a_layer_that_the_array_limits() -> None:
@@ -133,10 +145,45 @@ def test_no_network_is_above_a_roof(name: str, network: str) -> None:
     assert [point.name for point in found.points] == [layer for layer, _ in known.layers]
     assert found.whole.macs == known.macs
     assert found.whole.latency_s == cost.latency_s
+    operations = [node.op for node in known.nodes if isinstance(node.op, VectorOp) and not node.op.fused]
+    elements = sum(op.input_elements + op.output_elements for op in operations)
+    assert accelerator.precision is not None
+    assert found.vector_bytes == elements * accelerator.precision.outputs / 8 > 0
     layers_s = sum(point.latency_s for point in found.points)
     assert layers_s + found.vector_latency_s == pytest.approx(cost.latency_s)
     assert sum(point.time_share for point in found.points) == pytest.approx(layers_s / cost.latency_s)
     assert sum(point.dram_bytes for point in found.points) + found.vector_bytes == pytest.approx(found.whole.dram_bytes)
+
+
+HOLDER = {"eyeriss": "global_buffer", "edge_tpu": "unified_buffer", "tpu_like": "unified_buffer"}
+
+
+@pytest.mark.parametrize("name", HOLDER)
+@pytest.mark.parametrize("network", ["mobilenet-v2", "resnet18"])
+def test_tensors_that_stay_on_chip_are_no_traffic(name: str, network: str) -> None:
+    off, known = load_target(name), load_network(network, 64)
+    on = with_values(off, {f"{HOLDER[name]}.holds_tensors": True})
+    cost = on.evaluate(known, effort=16)
+    assert cost.residency is not None
+    assert cost.residency.tensors
+    found, before = network_roofline(known, on, cost), network_roofline(known, off, off.evaluate(known, effort=16))
+    under_its_roofs(found)
+    assert found.whole.dram_bytes < before.whole.dram_bytes
+    assert found.whole.compulsory_bytes < before.whole.compulsory_bytes
+    for stays, goes in zip(found.points, before.points, strict=True):
+        assert stays.dram_bytes <= goes.dram_bytes
+        assert stays.compulsory_bytes <= goes.compulsory_bytes
+    assert sum(point.dram_bytes for point in found.points) + found.vector_bytes == pytest.approx(found.whole.dram_bytes)
+
+
+def test_no_dram_traffic_is_infinite_intensity() -> None:
+    point = replace(
+        layer_roofline(LAYER, two_levels(), MAPPING).whole,
+        traffic_bytes=(("buffer", 5.0), ("dram", 0.0)),
+        compulsory_bytes=0,
+    )
+    assert point.intensity_macs_per_byte == point.compulsory_intensity_macs_per_byte == math.inf
+    assert point.intensity_at("buffer") == 24 / 5
 
 
 def test_a_vector_unit_of_one_lane_takes_most_of_the_time() -> None:

@@ -15,8 +15,9 @@ from cosearch.archive import FILE_NAME, SCHEMA_VERSION, Archive, Pair
 from cosearch.errors import RunError
 from cosearch.evaluate import MappingOptions
 from cosearch.objective import METRICS
+from cosearch.results import Study
 from cosearch.space import Knob
-from cosearch.study import Study, resume, search
+from cosearch.study import resume, search
 
 
 def pair(key: int, **changes: object) -> Pair:

@@ -17,7 +17,8 @@ from cosearch.evaluate import MappingOptions
 from cosearch.report.front import COLOURS, plot_front
 from cosearch.report.pair import choices, pair_details
 from cosearch.report.text import hardware_table, number, size, table
-from cosearch.study import Study, front_columns, search
+from cosearch.results import Study, front_columns
+from cosearch.study import search
 
 from .conftest import TARGET
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import SafeConstructor
 
@@ -108,6 +108,7 @@ def read_mapping(architecture: str, mapping: str) -> tuple[Mapping, list[tuple[s
     return Mapping(tuple(item[0] for item in found)), [item[1] for item in found], [item[2] for item in found]
 
 
+@settings(max_examples=50)
 @given(mapped_cases())
 def test_a_case_reads_back_equal(case: tuple[Layer, Accelerator, Mapping]) -> None:
     layer, accelerator, mapping = case
@@ -119,6 +120,7 @@ def test_a_case_reads_back_equal(case: tuple[Layer, Accelerator, Mapping]) -> No
     assert meshes == [(level.fanout.x.size, level.fanout.y.size) for level in accelerator.levels]
 
 
+@settings(max_examples=50)
 @given(mapped_cases())
 def test_attributes_and_tables_read_back_equal(case: tuple[Layer, Accelerator, Mapping]) -> None:
     layer, accelerator, mapping = case
@@ -283,7 +285,7 @@ mapping:  # permutations innermost first; the first `split` dims go to X
 GOLDEN_ENERGIES = """\
 ERT:
   version: 0.4
-  tables:  # pJ per access to one block, pJ per multiply-accumulate
+  tables:  # pJ per access to one block, per multiply-accumulate, per cycle (leak)
   - name: System_top_level.registers[1..12]
     actions:
     - {name: read, arguments: {}, energy: 0.5}
@@ -345,6 +347,22 @@ def test_words_of_another_width_are_named() -> None:
         "# Not comparable: level buffer has words of 16 bits and keeps weights of 8 bits",
         "# Not comparable: level dram has words of 16 bits and keeps weights of 8 bits, outputs of 32 bits",
     ]
+
+
+def test_leakage_is_energy_per_cycle() -> None:
+    layer, accelerator, mapping = example()
+    buffer = accelerator.levels[1].model_copy(update={"leakage_mw": 2.0})
+    levels = (accelerator.levels[0], buffer, accelerator.levels[2])
+    mac = accelerator.mac.model_copy(update={"leakage_mw": 0.001})
+    tables = parse(
+        to_timeloop(layer, accelerator.model_copy(update={"levels": levels, "mac": mac}), mapping)["ERT.yaml"]
+    )
+    leaks = {table["name"]: table["actions"][-1] for table in tables["ERT"]["tables"]}
+    assert {action["name"] for action in leaks.values()} == {"leak"}
+    # 2 mW in 2 ns are 4 pJ; a microwatt is 2 fJ.
+    assert leaks["System_top_level.buffer[1..1]"]["energy"] == pytest.approx(4)
+    assert leaks["System_top_level.MAC[1..12]"]["energy"] == pytest.approx(0.002)
+    assert leaks["System_top_level.dram[1..1]"]["energy"] == 0
 
 
 def test_files_are_written(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What `cosearch` can be told to do: one file per subject."""
