@@ -20,8 +20,8 @@ from accel_models.loopnest.walk import walk
 from accel_models.plan import Plan
 from accel_models.workload import DATASPACES, DIMS
 
-LONGEST_WALK = 1_000_000_000
-"""Steps times children after which a walk is refused (some half a minute)."""
+LONGEST_WALK = 200_000_000
+"""Steps times children after which a walk is refused (some ten seconds)."""
 
 _RELEVANT = {"weights": "GKCRS", "inputs": "GNCPQRS", "outputs": "GNKPQ"}
 

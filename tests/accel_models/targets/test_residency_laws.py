@@ -121,7 +121,9 @@ def test_the_cases_above_hold_some_tensors_or_all() -> None:
 @pytest.mark.parametrize("name", target_names())
 def test_off_nothing_is_different(name) -> None:
     """Layers at the mapper's figures; the vector unit's work from DRAM, counted anew."""
-    accelerator, made = load_target(name), branches()
+    shipped, made = load_target(name), branches()
+    holds = {f"{level.name}.holds_tensors": False for level in shipped.levels}
+    accelerator = with_values(shipped, holds)
     assert accelerator.tensor_level is None
     cache: asic.Cache = {}
     cost = asic.evaluate(made, accelerator, effort=10, cache=cache)
