@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -20,13 +21,13 @@ class Costs(NamedTuple):
     code: NDArray[np.int64]
 
 
-def evaluate_mappings(plan: Plan, mappings: NDArray[np.int64], threads: int = 1) -> Costs:
+def evaluate_mappings(plan: Plan, mappings: NDArray[np.int32], threads: int = 1) -> Costs:
     """Return the cost of every mapping.
 
     Parameters
     ----------
     mappings
-        int64 (n, levels, 4, 8); see `accel_models.mapping.Mapping.to_array`.
+        int32 (n, levels, 4, 8); see `accel_models.mapping.Mapping.to_array`.
     threads
         Cores to use; each takes a share of the rows (the kernel releases the interpreter lock).
     """
@@ -42,6 +43,11 @@ def evaluate_mappings(plan: Plan, mappings: NDArray[np.int64], threads: int = 1)
     if threads == 1:
         share(0)
     else:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(share, range(threads)))
+        list(_pool(threads).map(share, range(threads)))
     return costs
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Threads that stay: new ones would start on one core and wait to be moved for longer than the work takes."""
+    return ThreadPoolExecutor(threads)

@@ -26,7 +26,7 @@ LONGEST_WALK = 200_000_000
 _RELEVANT = {"weights": "GKCRS", "inputs": "GNCPQRS", "outputs": "GNKPQ"}
 
 
-def covers(layer_bounds: NDArray[np.int64], array: NDArray[np.int64]) -> bool:
+def covers(layer_bounds: NDArray[np.int64], array: NDArray[np.int32]) -> bool:
     """Tell whether a mapping's factors cover a layer with no whole iteration to spare, and at least one dim unevenly."""
     factors = array[:, :3, :].prod(axis=1)
     whole = factors.prod(axis=0)
@@ -40,7 +40,7 @@ def covers(layer_bounds: NDArray[np.int64], array: NDArray[np.int64]) -> bool:
 
 
 def count_by_walking(
-    plan: Plan, array: NDArray[np.int64], sums: NDArray[np.float64], counts: NDArray[np.float64]
+    plan: Plan, array: NDArray[np.int32], sums: NDArray[np.float64], counts: NDArray[np.float64]
 ) -> float:
     """Fill `counts` and `sums` (see `loopnest.counts`) of an uneven mapping; return the compute cycles.
 
@@ -90,7 +90,7 @@ def _round(value: float) -> float:
 class _Nest:
     """One mapping of one layer as loops with distances."""
 
-    def __init__(self, plan: Plan, array: NDArray[np.int64]) -> None:
+    def __init__(self, plan: Plan, array: NDArray[np.int32]) -> None:
         self.plan, self.array = plan, array
         self.bounds = plan.layer[: len(DIMS)]
         levels = plan.levels

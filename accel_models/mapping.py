@@ -47,9 +47,9 @@ class Mapping:
 
     levels: tuple[LevelMapping, ...]
 
-    def to_array(self) -> NDArray[np.int64]:
-        """Return the kernels' form, int64 (levels, 4, 8): factors T, X, Y by dim; order of T, innermost first."""
-        array = np.ones((len(self.levels), 4, len(DIMS)), dtype=np.int64)
+    def to_array(self) -> NDArray[np.int32]:
+        """Return the kernels' form, int32 (levels, 4, 8): factors T, X, Y by dim; order of T, innermost first."""
+        array = np.ones((len(self.levels), 4, len(DIMS)), dtype=np.int32)
         for rows, level in zip(array, self.levels, strict=True):
             for row, loops in zip(rows, (level.temporal, level.spatial_x, level.spatial_y), strict=False):
                 for dim, factor in loops:
@@ -59,7 +59,7 @@ class Mapping:
         return array
 
     @classmethod
-    def from_array(cls, array: NDArray[np.int64], accelerator: Accelerator) -> Mapping:
+    def from_array(cls, array: NDArray[np.int32], accelerator: Accelerator) -> Mapping:
         """Return the mapping that a kernel's array (levels, 4, 8) describes."""
         levels = []
         for rows, level in zip(array, accelerator.levels, strict=True):

@@ -80,7 +80,7 @@ class Rows:
     layers: NDArray[np.int64]
     machines: NDArray[np.float64]
     machine_of: NDArray[np.int64]
-    mappings: NDArray[np.int64]
+    mappings: NDArray[np.int32]
     table: pd.DataFrame
 
     def __len__(self) -> int:
@@ -98,7 +98,7 @@ class Evaluated:
     cycles: NDArray[np.float64]
 
 
-def parse_mapping(text: str) -> NDArray[np.int64]:
+def parse_mapping(text: str) -> NDArray[np.int32]:
     """Return a mapping as the kernels' array (4, 4, 8).
 
     Raises
@@ -109,7 +109,7 @@ def parse_mapping(text: str) -> NDArray[np.int64]:
     parts = text.split(" - ")
     if len(parts) != len(LEVELS):
         raise RecordedDataError(f"mapping {text!r}: {len(parts)} levels, expected {' - '.join(LEVELS[::-1])}")
-    mapping = np.ones((len(LEVELS), 4, len(DIMS)), dtype=np.int64)
+    mapping = np.ones((len(LEVELS), 4, len(DIMS)), dtype=np.int32)
     for level, part in zip(reversed(range(len(LEVELS))), parts, strict=True):
         head, *loops = part.split()
         if head != LEVELS[level]:
@@ -118,7 +118,7 @@ def parse_mapping(text: str) -> NDArray[np.int64]:
     return mapping
 
 
-def _put_loops(rows: NDArray[np.int64], level: int, loops: list[str], text: str) -> None:
+def _put_loops(rows: NDArray[np.int32], level: int, loops: list[str], text: str) -> None:
     order: list[int] = []
     spread: set[int] = set()
     for loop in loops:
@@ -141,7 +141,7 @@ def _put_loops(rows: NDArray[np.int64], level: int, loops: list[str], text: str)
     rows[kernels.ORDER] = order + [dim for dim in range(len(DIMS)) if dim not in order]
 
 
-def format_mapping(mapping: NDArray[np.int64]) -> str:
+def format_mapping(mapping: NDArray[np.int32]) -> str:
     """Return the text of an array (4, 4, 8): the inverse of `parse_mapping` but for further loops of one step."""
     parts = []
     for level in reversed(range(len(LEVELS))):
@@ -199,9 +199,9 @@ def _positive_numbers(path: Path, column: pd.Series, whole: bool) -> pd.Series:
     return values
 
 
-def _mappings(path: Path, texts: pd.Series) -> NDArray[np.int64]:
+def _mappings(path: Path, texts: pd.Series) -> NDArray[np.int32]:
     distinct, first, which = np.unique(texts.to_numpy(dtype=str), return_index=True, return_inverse=True)
-    parsed = np.empty((len(distinct), len(LEVELS), 4, len(DIMS)), dtype=np.int64)
+    parsed = np.empty((len(distinct), len(LEVELS), 4, len(DIMS)), dtype=np.int32)
     for place in np.argsort(first):  # in the order of the file, so that the first wrong line is named
         try:
             parsed[place] = parse_mapping(str(distinct[place]))

@@ -26,15 +26,15 @@ from accel_models.plan import Plan, make_plan
 from benchmarks.command import run
 
 
-def draw(plan: Plan, rows: int, seed: int) -> NDArray[np.int64]:
+def draw(plan: Plan, rows: int, seed: int) -> NDArray[np.int32]:
     """Return random legal mappings of one layer."""
     table = divisors(tuple(int(bound) for bound in plan.layer[:8]))
-    mappings = np.empty((rows, plan.levels, 4, 8), dtype=np.int64)
+    mappings = np.empty((rows, plan.levels, 4, 8), dtype=np.int32)
     found = sample_batch(np.uint64(seed), plan.layer, plan.machine, plan.most, plan.fixed, plan.order, table, mappings)
     return mappings[:found]
 
 
-def seconds_for(works: list[tuple[Plan, NDArray[np.int64]]], threads: int) -> tuple[float, float]:
+def seconds_for(works: list[tuple[Plan, NDArray[np.int32]]], threads: int) -> tuple[float, float]:
     """Wall-clock and processor seconds to evaluate everything."""
     start, busy = time.perf_counter(), time.process_time()
     for plan, mappings in works:

@@ -5,7 +5,7 @@ defined. Level 0 is nearest the MACs. Arrays (see `accel_models.plan`):
 
 ``layer``     int64 (12,): the bounds of N K C P Q R S G, then stride_w, stride_h, dilation_w, dilation_h.
 ``machine``   float64 (levels, MACHINE_COLUMNS): one row per level, columns below.
-``mappings``  int64 (rows, levels, 4, 8): per level the factors T, X, Y by dim, then the order of T's dims, innermost
+``mappings``  int32 (rows, levels, 4, 8): per level the factors T, X, Y by dim, then the order of T's dims, innermost
               first. `row` says which mapping is meant: views of single rows would cost as much as the counting.
 ``bounds``    int64 (levels, 9): scratch; extents of the tile of each level, by dim; last, the first loop outside the tile
               that matters to the inputs (8 * its level + its dim; -1 for none).

@@ -30,7 +30,7 @@ _WIDTHS = MACHINE_COLUMNS.index("words_per_weight")
 class Found(NamedTuple):
     """A mapper's raw answer: the kernels' mapping array, its cost, and how many mappings were evaluated."""
 
-    array: NDArray[np.int64]
+    array: NDArray[np.int32]
     energy_pj: float
     latency_cycles: float
     evaluated: int

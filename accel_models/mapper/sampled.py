@@ -50,7 +50,7 @@ def search(plan: Plan, objective: str, effort: int, seed: int) -> Found:
     done, evaluated = 0, 0
     while done < effort:
         size = min(BATCH, effort - done)
-        mappings = np.empty((size, plan.levels, 4, 8), dtype=np.int64)
+        mappings = np.empty((size, plan.levels, 4, 8), dtype=np.int32)
         # SplitMix64 adds a constant per draw: seeds a large odd stride apart do not walk each other's streams soon.
         start = (seed * 0xD1342543DE82EF95 + (done + 1) * 0xDA942042E4DD58B5) % 2**64
         found = sample_batch(

@@ -18,7 +18,7 @@ app = typer.Typer()
 
 @app.command(epilog="Example: cosearch evaluate --network resnet50 --target eyeriss --format json")
 def evaluate(
-    network: Annotated[str, typer.Option(help="A known network, or a CONFIG.json.")],
+    network: Annotated[str, typer.Option(help="A name of `cosearch list networks`, or a CONFIG.json.")],
     target: TargetOption,
     resolution: Annotated[int | None, typer.Option(min=1, help="Input size in pixels.")] = None,
     objective: Annotated[str, typer.Option(help="What mappings minimise: edp, energy or latency.")] = "edp",
@@ -44,7 +44,7 @@ def evaluate(
 
 @app.command(epilog="Example: cosearch roofline --network resnet50 --target eyeriss -o roofline.png")
 def roofline(
-    network: Annotated[str, typer.Option(help="A known network, or a CONFIG.json.")],
+    network: Annotated[str, typer.Option(help="A name of `cosearch list networks`, or a CONFIG.json.")],
     target: TargetOption,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="PNG, SVG or PDF file; roofline.png beside a table.")

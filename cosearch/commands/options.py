@@ -26,7 +26,9 @@ class TableOrJson(StrEnum):
 
 TableOrJsonOption = Annotated[TableOrJson, typer.Option("--format", help="How to print.")]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
-TargetOption = Annotated[str, typer.Option("--target", help="Name of a shipped target, or a description file.")]
+TargetOption = Annotated[
+    str, typer.Option("--target", help="A name of `cosearch targets list`, or a description file.")
+]
 RunArgument = Annotated[Path, typer.Argument(help="Folder of the run.")]
 EffortOption = Annotated[int, typer.Option(min=1, help="Mappings a sampling mapper tries per layer.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]

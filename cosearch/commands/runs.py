@@ -43,15 +43,21 @@ class Fix(StrEnum):
 def search(
     target: TargetOption,
     out: Annotated[Path, typer.Option(help="New folder for the record.")],
-    space: Annotated[str | None, typer.Option(help="Space of networks.")] = None,
-    objectives: Annotated[str, typer.Option(help="Comma-separated names.")] = "top1,latency,energy",
-    limit: Annotated[list[str] | None, typer.Option(help="Such as 'area_mm2<=16'; may be repeated.")] = None,
-    strategy: Annotated[str, typer.Option(help="Who proposes candidates.")] = "nsga2",
+    space: Annotated[str | None, typer.Option(help="A name of `cosearch spaces list`.")] = None,
+    objectives: Annotated[
+        str, typer.Option(help="Comma-separated, of top1, latency, energy, edp, area, macs, params.")
+    ] = "top1,latency,energy",
+    limit: Annotated[
+        list[str] | None, typer.Option(help="Such as 'area_mm2<=16' or 'top1>=75'; may be repeated.")
+    ] = None,
+    strategy: Annotated[str, typer.Option(help="A name of `cosearch list strategies`.")] = "nsga2",
     budget: Annotated[int, typer.Option(help="Different pairs to evaluate.")] = 2000,
     population: Annotated[int, typer.Option(help="Candidates per generation.")] = 100,
     seed: SeedOption = 0,
     fix: Annotated[Fix | None, typer.Option(help="Keep the hardware, or the network, as it is.")] = None,
-    network: Annotated[str | None, typer.Option(help="With --fix network: which one.")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="With --fix network: a name of `cosearch list networks`, or a CONFIG.json.")
+    ] = None,
     effort: EffortOption = 200,
     workers: Annotated[int, typer.Option(help="Processes.")] = 2,
 ) -> None:
@@ -226,6 +232,8 @@ def _summarise(study: Study, folder: Path) -> None:
     front = study.front_pairs()
     pairs = len(study.archive.pairs())
     typer.echo(f"{pairs} pairs evaluated, {len(front)} on the front, recorded in {folder}")
+    if pairs < study.archive.get("budget"):
+        typer.echo(f"  fewer than the budget of {study.archive.get('budget')}: nothing new was proposed any more")
     for objective in study.objectives:
         values = [pair.metrics[objective.metric] * objective.scale for pair in front]
         typer.echo(f"  {objective.title}: {min(values):.4g} to {max(values):.4g} {objective.unit}")

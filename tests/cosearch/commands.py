@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +61,7 @@ def run_apart(*words: object, **environment: str) -> Result:
     return Result(done.returncode, done.stdout, done.stderr)
 
 
-@contextmanager
+@contextlib.contextmanager
 def started(*words: object) -> Iterator[subprocess.Popen[str]]:
     """Start a command in a process group of its own; end the group's processes on the way out."""
     process = subprocess.Popen(
@@ -69,6 +70,6 @@ def started(*words: object) -> Iterator[subprocess.Popen[str]]:
     try:
         yield process
     finally:
-        if process.poll() is None:
-            process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

@@ -16,6 +16,7 @@ from accel_models.description import load_target, target_names
 from accel_models.networks import NETWORKS
 from cosearch.archive import Archive
 from cosearch.cli import app
+from cosearch.objective import OBJECTIVES
 from cosearch.spaces import load_space, space_names
 
 from .commands import Result, Run, run_apart, runner
@@ -81,6 +82,11 @@ def test_help_has_an_example_that_the_command_understands(run, way) -> None:
     if way:
         assert words[: len(way)] == list(way)
     assert "Example:" in fine(run(*words, "--help")).out, "an option of the example does not exist"
+
+
+def test_the_help_of_a_search_names_every_objective(run) -> None:
+    words = " ".join(run("search", "--help").out.replace("│", " ").split())
+    assert f"Comma-separated, of {', '.join(OBJECTIVES)}." in words
 
 
 # Search, and what looks at its record
@@ -183,6 +189,29 @@ def test_a_search_of_hardware_alone_is_resumed(run, tmp_path) -> None:
     assert all(row["network"] == {} and row["top1_percent"] is None and len(row["hardware"]) == 3 for row in rows)
     fine(run("show", out, rows[0]["id"]))
     fine(run("plot", out, "-o", tmp_path / "front.svg"))
+
+
+def test_a_search_that_has_seen_everything_says_so(run, tmp_path) -> None:
+    text = TARGET.replace("maximum: 16, step: 2", "maximum: 4, step: 2").replace(
+        "[2, 1024, 4096, 16384]", "[1024, 4096]"
+    )
+    (tmp_path / "tiny.yaml").write_text(text)  # 2 x 2 x 2 machines
+    asked = (
+        "--target",
+        tmp_path / "tiny.yaml",
+        "--fix",
+        "network",
+        "--network",
+        "squeezenet",
+        "--objectives",
+        "energy",
+    )
+    out = tmp_path / "run"
+    lines = fine(
+        run("search", *asked, "--strategy", "random", "--budget", 99, "--effort", 2, "--workers", 1, "--out", out)
+    ).out.splitlines()
+    assert lines[0].startswith("8 pairs evaluated, 1 on the front")
+    assert lines[1] == "  fewer than the budget of 99: nothing new was proposed any more"
 
 
 def test_a_search_of_networks_on_hardware_as_it_is(run, tmp_path) -> None:
