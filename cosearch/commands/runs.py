@@ -193,8 +193,12 @@ def _pair_json(study: Study, pair: Pair) -> dict[str, Any]:
 
 def _watched(run: Any, budget: int, folder: Path) -> Study:
     """Run a search with a progress line on a terminal (on standard error), quiet in a pipe."""
-    if not sys.stderr.isatty():
-        return _interruptible(lambda: run(None), folder)
+    if sys.stderr.isatty():
+        return _interruptible(lambda: _with_progress(run, budget), folder)
+    return _interruptible(lambda: run(None), folder)
+
+
+def _with_progress(run: Any, budget: int) -> Study:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -208,7 +212,8 @@ def _watched(run: Any, budget: int, folder: Path) -> Study:
             text = f"generation {state.generation}, front {state.front_size}, {rate:.0f} pairs/s"
             bar.update(task, completed=state.evaluated, description=text)
 
-        return _interruptible(lambda: run(watch), folder)
+        study: Study = run(watch)
+        return study
 
 
 def _interruptible(run: Any, folder: Path) -> Study:
