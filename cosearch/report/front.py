@@ -12,6 +12,7 @@ import numpy as np
 
 from cosearch.errors import RunError
 from cosearch.objective import Objective, to_minimise
+from cosearch.report.figure import COLOURS, refuse_format, write
 from cosearch.results import nondominated
 
 if TYPE_CHECKING:
@@ -19,10 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cosearch.archive import Pair
-    from cosearch.results import Study
+    from cosearch.report.figure import COLOURS, refuse_format, write
+from cosearch.results import Study
 
-FORMATS = (".png", ".svg", ".pdf")
-COLOURS = ("#0b6e99", "#c4561b", "#4d7c31", "#7b4fa3", "#a8324a", "#5a5a5a")
 MARKERS = ("D", "s", "^", "v", "P", "X")
 
 
@@ -46,10 +46,11 @@ def plot_front(studies: Sequence[Study], path: str | Path | None = None) -> Figu
     Raises
     ------
     RunError
-        If the runs have different objectives, nothing to show, or the ending is unknown.
+        If the runs have different objectives or nothing to show.
+    CosearchError
+        If the ending is unknown or the file cannot be written.
     """
-    if path is not None and Path(path).suffix.lower() not in FORMATS:
-        raise RunError(f"cannot draw {str(path)!r}: the file must end in {', '.join(FORMATS)}")
+    refuse_format(path)
     objectives = studies[0].objectives
     if any(study.objectives != objectives for study in studies):
         raise RunError("these runs have different objectives, so they share no picture; plot them one by one")
@@ -71,21 +72,8 @@ def plot_front(studies: Sequence[Study], path: str | Path | None = None) -> Figu
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(panels), fontsize=8)
     figure.suptitle(_title(studies), fontsize=10)
     if path is not None:
-        _write(figure, Path(path))
+        write(figure, path)
     return figure
-
-
-def _write(figure: Figure, path: Path) -> None:
-    """Write the figure with a fixed date and salt, so that the same run draws the same bytes."""
-    from matplotlib import rc_context
-
-    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with rc_context({"svg.hashsalt": "cosearch", "svg.fonttype": "none"}):
-            figure.savefig(path, dpi=150, metadata=metadata)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def _panels(objectives: Sequence[Objective]) -> list[tuple[Objective, Objective]]:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accel_models.roofline import Roofline, RooflinePoint, point_row
-from cosearch.errors import CosearchError
-from cosearch.report.front import COLOURS, FORMATS
+from cosearch.report.figure import COLOURS, refuse_format, write
 from cosearch.report.text import table
 
 if TYPE_CHECKING:
@@ -42,8 +41,7 @@ def plot_roofline(roofline: Roofline, path: str | Path | None = None) -> Figure:
     CosearchError
         If the ending is unknown or the file cannot be written.
     """
-    if path is not None and Path(path).suffix.lower() not in FORMATS:
-        raise CosearchError(f"cannot draw {str(path)!r}: the file must end in {', '.join(FORMATS)}")
+    refuse_format(path)
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9.6, 5.4), layout="constrained")
@@ -70,7 +68,7 @@ def plot_roofline(roofline: Roofline, path: str | Path | None = None) -> Figure:
     axis.set_title(_title(roofline), fontsize=10, loc="left")
     figure.legend(loc="outside right upper", frameon=False, fontsize=8, labelspacing=0.9)
     if path is not None:
-        _write(figure, Path(path))
+        write(figure, path)
     return figure
 
 
@@ -221,19 +219,6 @@ def _title(roofline: Roofline) -> str:
         f"{roofline.network} on {roofline.target}: {whole.intensity_macs_per_byte:.3g} MACs per byte, "
         f"{reached:.0%} of what that allows, {whole.achieved_macs_per_s / roofline.peak_macs_per_s:.0%} of the peak"
     )
-
-
-def _write(figure: Figure, path: Path) -> None:
-    """Write the figure with a fixed date and salt, so that the same figures draw the same bytes."""
-    from matplotlib import rc_context
-
-    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with rc_context({"svg.hashsalt": "cosearch", "svg.fonttype": "none"}):
-            figure.savefig(path, dpi=150, metadata=metadata)
-    except OSError as error:
-        raise CosearchError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def roofline_table(roofline: Roofline) -> Table:

@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex
 from accel_models.description import load_target, parse_target
 from accel_models.networks import load_network
 from cosearch.archive import FILE_NAME, Archive
-from cosearch.errors import RunError
+from cosearch.errors import CosearchError, RunError
 from cosearch.evaluate import MappingOptions
 from cosearch.report.front import COLOURS, plot_front
 from cosearch.report.pair import choices, pair_details
@@ -198,7 +198,7 @@ def test_text_in_an_svg_is_text(ofa, tmp_path) -> None:
 
 @pytest.mark.parametrize("name", ["front.gif", "front", "front.svg.txt", ".svg"])
 def test_an_ending_that_is_no_picture_is_refused(ofa, tmp_path, name) -> None:
-    with pytest.raises(RunError, match=r"must end in \.png, \.svg, \.pdf"):
+    with pytest.raises(CosearchError, match=r"must end in \.png, \.svg, \.pdf"):
         plot_front([ofa], tmp_path / name)
     assert not list(tmp_path.iterdir())
 
@@ -207,7 +207,7 @@ def test_an_ending_that_is_no_picture_is_refused(ofa, tmp_path, name) -> None:
 def test_a_place_that_cannot_be_written_is_told(ofa, tmp_path, name) -> None:
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match=f"{name}: cannot be written"):
+    with pytest.raises(CosearchError, match=f"{name}: cannot be written"):
         plot_front([ofa], tmp_path / name)
 
 
