@@ -198,11 +198,26 @@ class _Run:
         study = Study(archive)
         recorded = archive.pairs()
         self.known = {pair.genome: pair for pair in recorded}
+        self._refuse_another_model(archive, recorded)
         pickled = pickle.dumps(self.specification)
         with open_pool(workers) as executor:
             self._loop(archive, pickled, executor, workers, on_progress)
         self._refuse_hopeless()
         return study
+
+    def _refuse_another_model(self, archive: Archive, recorded: Sequence[Pair]) -> None:
+        """Evaluate one recorded pair again: a record must not mix the figures of two versions of the cost model."""
+        for pair in recorded:
+            if not pair.reason:
+                again = Evaluator(self.specification)(np.array(pair.genome, dtype=np.int64))
+                for name in ("latency_s", "energy_j", "area_mm2"):
+                    now, then = getattr(again, name), pair.metrics[name]
+                    if not math.isclose(now, then, rel_tol=1e-9):
+                        raise RunError(
+                            f"{archive.path}: recorded with another cost model ({name} of pair {pair.id} was {then:.6g}, is "
+                            f"{now:.6g}); it can be looked at, not continued"
+                        )
+                return
 
     def _loop(
         self, archive: Archive, pickled: bytes, executor: Executor | None, workers: int,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,11 @@ class PairDetails:
             lines.append(
                 f"estimated ImageNet top-1 {metrics['top1_percent']:.2f} % (shared weights, no fine-tuning{quantised}), expected "
                 f"error {metrics['top1_error_points']:.2f} points{note}"
+            )
+        if not math.isclose(self.cost.latency_s * self.cost.energy_j, metrics["edp_js"], rel_tol=1e-9):
+            lines.append(
+                f"recorded with another cost model: {metrics['latency_s'] * 1e3:.3f} ms, {metrics['energy_j'] * 1e3:.3f} mJ; "
+                "below is what this version says"
             )
         for title, values in zip(("network", "hardware"), self.chosen, strict=True):
             if values:

@@ -70,6 +70,6 @@ def started(*words: object) -> Iterator[subprocess.Popen[str]]:
     try:
         yield process
     finally:
-        with contextlib.suppress(ProcessLookupError):
+        if process.returncode is None:  # not waited for: the number of its group is still its own
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

@@ -264,6 +264,19 @@ def test_a_record_of_another_program_is_not_continued(recorded, tmp_path) -> Non
     assert len(resume(tmp_path, budget=80).archive.pairs()) == 80
 
 
+@pytest.mark.parametrize("name", ["latency_s", "energy_j", "area_mm2"])
+def test_figures_of_two_cost_models_are_not_mixed(recorded, tmp_path, name) -> None:
+    shutil.copy(recorded / FILE_NAME, tmp_path)
+    archive = Archive(tmp_path / FILE_NAME)
+    archive._db.execute(f"UPDATE pairs SET {name} = {name} * 1.001")
+    archive.close()
+    with pytest.raises(
+        RunError, match=rf"recorded with another cost model \({name} of pair \d+ was .*, is .*\); it can be looked at"
+    ):
+        resume(tmp_path, budget=80)
+    assert look(tmp_path) == 60
+
+
 def test_a_smaller_budget_than_the_record_is_refused(recorded, tmp_path) -> None:
     shutil.copy(recorded / FILE_NAME, tmp_path)
     with pytest.raises(RunError, match="60 pairs are recorded already; a budget of 59 would be less"):

@@ -144,7 +144,6 @@ def test_workers_do_not_outlive_a_killed_search(folder) -> None:
         members = group(process.pid)
         assert len(members) > 2, "no worker was found: the test shows nothing"
         process.kill()
-        process.wait()
         until = time.monotonic() + 20
         while (left := group(process.pid)) and time.monotonic() < until:
             time.sleep(0.1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -289,6 +290,14 @@ def test_a_pairs_lines_say_what_was_chosen_and_what_the_estimate_is_worth(ofa) -
         seen.add(bits)
         assert "array_x=" in hardware and "hardware." not in hardware
     assert seen == {0, 1}, "one of the widths was not drawn"
+
+
+def test_a_record_of_another_cost_model_is_told_from_what_is_computed_now(ofa) -> None:
+    pair = ofa.front_pairs()[0]
+    assert not any("another cost model" in line for line in pair_details(ofa, pair).lines())
+    slower = replace(pair, metrics={**pair.metrics, "latency_s": 1.0, "edp_js": pair.metrics["energy_j"]})
+    (told,) = [line for line in pair_details(ofa, slower).lines() if "another cost model" in line]
+    assert told.startswith("recorded with another cost model: 1000.000 ms, ")
 
 
 def test_genes_that_do_not_count_are_not_shown_as_chosen(ofa) -> None:
