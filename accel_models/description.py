@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -25,6 +26,17 @@ def target_names() -> list[str]:
     """Names of the descriptions that ship with the package."""
     folder = resources.files("accel_models") / "descriptions"
     return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def target_summaries() -> dict[str, str]:
+    """Return name -> summary of the shipped descriptions, from their `summary: "..."` line alone: parsing takes longer."""
+    folder = resources.files("accel_models") / "descriptions"
+    summaries = {}
+    for name in target_names():
+        lines = (folder / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+        line = next(line for line in lines if line.startswith("summary: "))
+        summaries[name] = str(json.loads(line.removeprefix("summary: ")))
+    return summaries
 
 
 def load_target(name_or_path: str | Path) -> Accelerator:

@@ -26,9 +26,9 @@ app.add_typer(spaces_app, name="spaces")
 @targets_app.command("list", epilog="Example: cosearch targets list")
 def targets_list(format: FormatOption = Format.table) -> None:
     """List the targets that ship."""
-    from accel_models.description import load_target, target_names
+    from accel_models.description import target_summaries
 
-    print_rows([(name, load_target(name).summary) for name in target_names()], format)
+    print_rows(list(target_summaries().items()), format)
 
 
 @targets_app.command("show", epilog="Example: cosearch targets show eyeriss")

@@ -10,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from accel_models.accelerator import Accelerator, SearchKnob
-from accel_models.description import load_target, target_names, with_values
+from accel_models.description import load_target, target_names, target_summaries, with_values
 
 KIB = 1024
 SHIPPED = (
@@ -171,6 +171,10 @@ def test_simba_like() -> None:
     assert bytes_of(target, "input_buffer") == 8 * KIB
     assert value_at(target, "accumulation_buffer.entries") * 8 * 3 == 3 * KIB
     assert bytes_of(target, "global_buffer") == 64 * KIB
+
+
+def test_summaries_read_alone_are_those_of_the_descriptions() -> None:
+    assert target_summaries() == {name: load_target(name).summary for name in target_names()}
 
 
 PUBLISHED_MM2 = [
