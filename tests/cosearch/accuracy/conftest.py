@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,27 +12,12 @@ import pytest
 from cosearch.accuracy import fit
 from cosearch.accuracy.predictor import DEPTHS, EXPANDS, KERNELS, OfaMobileNetV3Predictor
 
-SHARED_DATA = Path(__file__).parents[3].parent / "shared" / "data"
-
 
 @pytest.fixture(scope="session")
-def shared_data() -> Callable[[str], Path]:
-    """A function from a path below the shared data folder to the file; skips the test where it is absent."""
-
-    def find(name: str) -> Path:
-        path = SHARED_DATA / name
-        if not path.exists():
-            pytest.skip(f"measured data {name} is not beside the repository (looked in ../shared/data)")
-        return path
-
-    return find
-
-
-@pytest.fixture(scope="session")
-def measured_paths(shared_data: Callable[[str], Path]) -> list[Path]:
+def measured_paths(shared_data: Path) -> list[Path]:
     """The two sets behind the shipped coefficients, in the order in which they were fitted."""
     names = ("ofa_mbv3_w1.0_val50k_r128_160_192.csv", "ofa_mbv3_w1.0_r224.csv")
-    return [shared_data(f"ofa_top1/{name}") for name in names]
+    return [shared_data / "ofa_top1" / name for name in names]
 
 
 def random_networks(n: int, seed: int = 0, resolutions=range(128, 225, 4)) -> np.ndarray:

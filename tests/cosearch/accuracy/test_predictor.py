@@ -392,7 +392,7 @@ def test_held_back_fifth_meets_the_bars_of_both_sets(measured_paths: list[Path])
 
 
 def test_specialised_networks_are_put_in_order(shared_data) -> None:
-    path = shared_data("ofa_specialized/ofa_specialized_networks.json")
+    path = shared_data / "ofa_specialized/ofa_specialized_networks.json"
     values, top1, _ = benchmark.read_specialized(path)
     assert len(values) == 24
     estimates = OfaMobileNetV3Predictor().estimate(values).top1_percent
