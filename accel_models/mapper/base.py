@@ -28,12 +28,17 @@ _WIDTHS = MACHINE_COLUMNS.index("words_per_weight")
 
 
 class Found(NamedTuple):
-    """A mapper's raw answer: the kernels' mapping array, its cost, and how many mappings were evaluated."""
+    """A mapper's raw answer: the kernels' mapping array, its cost, and how many mappings were evaluated.
+
+    `optimal` says that it is proven the best; else `lower_bound` is what the mapper knows that none can beat (0: nothing).
+    """
 
     array: NDArray[np.int32]
     energy_pj: float
     latency_cycles: float
     evaluated: int
+    optimal: bool = False
+    lower_bound: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,494 @@
+"""Branch and bound over splits, order classes and factor chains: no legal mapping beats what it returns.
+
+For one split of the layer over the arrays the compute cycles, the sharing between children and the used instances are
+fixed, so energy and the cycles of every port are linear in the terms, and a term is a product over the groups of dims.
+The search takes the splits from the most promising to the least; for each it looks at every order class, bounds it by
+the least factor of each group in each term, and only where that leaves hope descends through the groups' tables, one
+row each. What is left at the bottom is counted by `loopnest.counts` itself, ceilings and all.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from accel_models.loopnest.chains import make_table
+from accel_models.loopnest.compile import kernel
+from accel_models.loopnest.counts import (
+    BLOCK,
+    BOUND_COLUMNS,
+    CAPACITY,
+    COUNT_COLUMNS,
+    E_READ,
+    E_UPDATE,
+    E_WRITE,
+    INPUTS,
+    KEEP,
+    OK,
+    ORDER,
+    OUTPUTS,
+    READ_BW,
+    READS_BACK,
+    SHARED_BW,
+    SUM_COLUMNS,
+    TEMPORAL,
+    WIDTH,
+    WRITE_BW,
+    C,
+    K,
+    N,
+    P,
+    Q,
+    R,
+    S,
+    G,
+    check,
+    count,
+    distinct_offsets,
+    energy_and_cycles,
+)
+from accel_models.loopnest.question import ACCESS, relevant
+from accel_models.loopnest.spatial import pack
+
+ENERGY, LATENCY, EDP, FRONT = range(4)
+
+SLACK = 1e-12
+"""Relative rounding error allowed for between a bound (sums of products of doubles) and the exact figure."""
+
+
+class Linear(NamedTuple):
+    """Energy (pJ) and port cycles as linear functions of the terms, for one split.
+
+    ``energy`` float64 (terms + 1,): pJ per word, last the constant; ``ports`` float64 (ports, terms + 1): cycles per
+    word; ``compute`` float64 (1,): compute cycles.
+    """
+
+    energy: Any
+    ports: Any
+    compute: Any
+
+
+class Best(NamedTuple):
+    """What was found so far: one mapping, or a front sorted by ascending cycles, of ``number[0]`` points.
+
+    ``energies``, ``cycles`` float64 (n,); ``mappings`` int32 (n, L, 4, 8); ``tally`` int64 (4,): mappings counted, nodes,
+    splits done, order classes looked at.
+    """
+
+    energies: Any
+    cycles: Any
+    mappings: Any
+    number: Any
+    tally: Any
+
+
+@kernel
+def ports_of(machine):  # type: ignore[no-untyped-def]
+    """Finite bandwidths, int64 (n, 2): level and column of `machine`."""
+    out, number = np.empty((3 * machine.shape[0], 2), dtype=np.int64), 0
+    for level in range(machine.shape[0]):
+        for column in (READ_BW, WRITE_BW, SHARED_BW):
+            if machine[level, column] < np.inf:
+                out[number, 0], out[number, 1] = level, column
+                number += 1
+    return out[:number].copy()
+
+
+@kernel
+def spread_of(question, tables, split, spread):  # type: ignore[no-untyped-def]
+    """Fill `spread` (L, 8) with the spatial factors of a split."""
+    spread[:] = 1
+    groups = question.groups
+    for group in range(groups.shape[0]):
+        for level in range(spread.shape[0]):
+            for member in range(2):
+                if groups[group, member] >= 0:
+                    spread[level, groups[group, member]] = tables.signatures[group, split[group], level, member]
+
+
+@kernel
+def add_words(question, ports, linear, term, level, write, words, energy):  # type: ignore[no-untyped-def]
+    """Count `words` per unit of a term (the last: constant) at a level: each costs `energy`, and its port's time."""
+    linear.energy[term] += words * energy
+    for port in range(ports.shape[0]):
+        column = ports[port, 1]
+        if ports[port, 0] == level and (column == SHARED_BW or (column == WRITE_BW) == write):
+            linear.ports[port, term] += words
+
+
+@kernel
+def linearise(question, spread, ports, linear):  # type: ignore[no-untyped-def]
+    """Fill `linear` for one split."""
+    machine, layer, terms = question.machine, question.layer, question.terms
+    levels, constant = machine.shape[0], terms.shape[0]
+    linear.energy[:] = 0.0
+    linear.ports[:] = 0.0
+    macs, outputs, lanes = 1.0, 1.0, 1.0
+    for dim in range(8):
+        macs *= layer[dim]
+        if relevant(OUTPUTS, dim):
+            outputs *= layer[dim]
+        for level in range(levels):
+            lanes *= spread[level, dim]
+    linear.compute[0] = macs / lanes
+    linear.energy[constant] = macs * question.mac_energy_pj
+    term = 0
+    for dataspace in range(3):
+        child = -1
+        for level in range(levels):
+            if machine[level, KEEP + dataspace] == 0.0:
+                continue
+            shared = 1.0
+            for between in range(child + 1, level + 1):
+                for dim in range(8):
+                    if not relevant(dataspace, dim):
+                        shared *= spread[between, dim]
+            fill, access, amount = constant, constant, macs
+            if child >= 0:
+                fill, access, amount = term, term, 1.0
+                term += 1
+            if term < constant and terms[term, 0] == dataspace and terms[term, 1] == child and terms[term, 3] == ACCESS:
+                access, amount = term, 1.0
+                term += 1
+            width, block = machine[level, WIDTH + dataspace], machine[level, BLOCK]
+            words = amount * width / shared
+            add_words(question, ports, linear, access, level, False, words, machine[level, E_READ] / block)
+            if dataspace == OUTPUTS:
+                add_words(question, ports, linear, access, level, True, words, machine[level, E_UPDATE] / block)
+                kept = outputs * width
+                for outer in range(level + 1, levels):
+                    kept *= spread[outer, C] * spread[outer, R] * spread[outer, S]
+                if machine[level, READS_BACK] == 0.0:
+                    add_words(question, ports, linear, constant, level, False, -kept, machine[level, E_READ] / block)
+                if level < levels - 1:
+                    add_words(question, ports, linear, constant, level, True, -kept, machine[level, E_WRITE] / block)
+            if child >= 0:
+                width, block = machine[child, WIDTH + dataspace], machine[child, BLOCK]
+                add_words(question, ports, linear, fill, child, True, width, machine[child, E_WRITE] / block)
+            child = level
+    for port in range(ports.shape[0]):
+        used = 1.0
+        for outer in range(ports[port, 0] + 1, levels):
+            for dim in range(8):
+                used *= spread[outer, dim]
+        linear.ports[port] /= used * machine[ports[port, 0], ports[port, 1]]
+
+
+@kernel
+def cycles_of(linear, values, scale):  # type: ignore[no-untyped-def]
+    """Least whole cycles for term values `values * scale`: the slowest of the array and all ports."""
+    slowest = linear.compute[0]
+    constant = linear.ports.shape[1] - 1
+    for port in range(linear.ports.shape[0]):
+        cycles = linear.ports[port, constant]
+        for term in range(constant):
+            cycles += linear.ports[port, term] * values[term] * scale[term]
+        slowest = max(slowest, cycles)
+    return np.ceil(slowest * (1.0 - SLACK))
+
+
+@kernel
+def hopeless(objective, best, energy, cycles):  # type: ignore[no-untyped-def]
+    """Tell whether nothing of at least so much energy and so many cycles improves on what was found."""
+    number = best.number[0]
+    if number == 0:
+        return False
+    above = energy * (1.0 + SLACK)
+    if objective == FRONT:
+        low, high = 0, number  # the last point with no more cycles has the least energy of those
+        while low < high:
+            middle = (low + high) // 2
+            if best.cycles[middle] <= cycles:
+                low = middle + 1
+            else:
+                high = middle
+        return low > 0 and best.energies[low - 1] <= above
+    if objective == EDP:
+        return above * cycles >= best.energies[0] * best.cycles[0]
+    if objective == LATENCY:
+        return cycles > best.cycles[0] or (cycles == best.cycles[0] and above >= best.energies[0])
+    if energy * (1.0 - SLACK) > best.energies[0]:
+        return True
+    return above >= best.energies[0] and cycles >= best.cycles[0]
+
+
+@kernel
+def improves(objective, best, energy, cycles):  # type: ignore[no-untyped-def]
+    """Tell whether an exact figure is better than what was found; ties are broken by the other figure."""
+    if best.number[0] == 0:
+        return True
+    e, c = best.energies[0], best.cycles[0]
+    if objective == FRONT:
+        for point in range(best.number[0]):
+            if best.cycles[point] <= cycles and best.energies[point] <= energy:
+                return False
+        return True
+    if objective == EDP:
+        return energy * cycles < e * c
+    if objective == LATENCY:
+        return cycles < c or (cycles == c and energy < e)
+    return energy < e or (energy == e and cycles < c)
+
+
+@kernel
+def remember(objective, best, energy, cycles, mapping):  # type: ignore[no-untyped-def]
+    """Take a mapping into `best` (which may have to grow: the new `Best` is returned)."""
+    number = best.number[0]
+    if objective != FRONT:
+        best.energies[0], best.cycles[0], best.mappings[0] = energy, cycles, mapping
+        best.number[0] = 1
+        return best
+    kept = 0
+    for point in range(number):  # drop what the new point dominates
+        if best.cycles[point] >= cycles and best.energies[point] >= energy:
+            continue
+        best.energies[kept], best.cycles[kept] = best.energies[point], best.cycles[point]
+        best.mappings[kept] = best.mappings[point]
+        kept += 1
+    if kept == best.energies.shape[0]:
+        best = Best(
+            np.concatenate((best.energies, best.energies)), np.concatenate((best.cycles, best.cycles)),
+            np.concatenate((best.mappings, best.mappings)), best.number, best.tally,
+        )  # fmt: skip
+    place = kept
+    while place > 0 and best.cycles[place - 1] > cycles:
+        best.energies[place], best.cycles[place] = best.energies[place - 1], best.cycles[place - 1]
+        best.mappings[place] = best.mappings[place - 1]
+        place -= 1
+    best.energies[place], best.cycles[place], best.mappings[place] = energy, cycles, mapping
+    best.number[0] = kept + 1
+    return best
+
+
+@kernel
+def write_mapping(question, tables, spread, perm, rows, mapping):  # type: ignore[no-untyped-def]
+    """Fill `mapping` (L, 4, 8) from a split, an order class and one row per group."""
+    mapping[:, :ORDER] = 1
+    groups = question.groups
+    for level in range(perm.shape[0]):
+        mapping[level, ORDER] = perm[level]
+        lanes = 1
+        for dim in range(8):
+            lanes *= spread[level, dim]
+        if lanes > 1:
+            pack(question, level, spread[level], mapping)
+        for group in range(groups.shape[0]):
+            for member in range(2):
+                if groups[group, member] >= 0:
+                    mapping[level, TEMPORAL, groups[group, member]] = tables.factors[rows[group], level, member]
+
+
+@kernel
+def overflows(question, values, scale, first):  # type: ignore[no-untyped-def]
+    """Tell whether caps of `values * scale` (caps start at `first`) leave a level no room."""
+    caps, machine = question.caps, question.machine
+    for level in range(machine.shape[0] - 1):
+        need = 0.0
+        for cap in range(caps.shape[0]):
+            if caps[cap, 0] == level:
+                need += values[first + cap] * scale[first + cap] * machine[level, WIDTH + caps[cap, 1]]
+        if need > machine[level, CAPACITY]:
+            return True
+    return False
+
+
+class Scratch(NamedTuple):
+    """Room for one descent: per depth the products so far and what the groups to come multiply them by at least."""
+
+    so_far: Any
+    to_come: Any
+    rows: Any
+    ends: Any
+    order: Any
+    mapping: Any
+    bounds: Any
+    sums: Any
+    counts: Any
+
+
+@kernel
+def new_scratch(question, width):  # type: ignore[no-untyped-def]
+    """Return a `Scratch`."""
+    groups, levels = question.groups.shape[0], question.machine.shape[0]
+    return Scratch(
+        np.ones((groups + 1, width)), np.ones((groups + 1, width)), np.zeros(groups, dtype=np.int64),
+        np.zeros(groups, dtype=np.int64), np.arange(groups), np.ones((1, levels, 4, 8), dtype=np.int32),
+        np.zeros((levels, BOUND_COLUMNS), dtype=np.int64), np.zeros((levels, SUM_COLUMNS)),
+        np.zeros((levels, 3, COUNT_COLUMNS)),
+    )  # fmt: skip
+
+
+@kernel
+def look_closely(question, tables, linear, spread, perm, objective, best, scratch):  # type: ignore[no-untyped-def]
+    """Count the mapping that `scratch.rows` describes, and remember it if it improves."""
+    write_mapping(question, tables, spread, perm, scratch.rows, scratch.mapping[0])
+    best.tally[0] += 1
+    code, _, _ = check(question.layer, question.machine, scratch.mapping, 0, scratch.bounds, scratch.sums)
+    if code != OK:  # ceilings of narrow words: the bounds know only the real value
+        return best
+    compute = count(
+        question.layer, question.machine, scratch.mapping, 0, scratch.bounds, scratch.sums, scratch.counts
+    )  # fmt: skip
+    macs = 1.0
+    for dim in range(8):
+        macs *= question.layer[dim]
+    energy, cycles = energy_and_cycles(
+        question.machine, question.mac_energy_pj, macs, scratch.sums, scratch.counts, compute
+    )  # fmt: skip
+    if improves(objective, best, energy, cycles):
+        return remember(objective, best, energy, cycles, scratch.mapping[0])
+    return best
+
+
+@kernel
+def descend(question, tables, linear, spread, perm, objective, best, scratch):  # type: ignore[no-untyped-def]
+    """Search all rows of the tables whose ranges stand in `scratch` (rows: first, ends: end) for one split and class."""
+    groups = question.groups.shape[0]
+    terms = question.terms.shape[0]
+    if groups == 0:
+        return look_closely(question, tables, linear, spread, perm, objective, best, scratch)
+    so_far, to_come = scratch.so_far, scratch.to_come
+    first = scratch.rows.copy()
+    depth = 0
+    scratch.rows[0] -= 1
+    width = so_far.shape[1]
+    values = tables.values
+    while depth >= 0:
+        scratch.rows[depth] += 1
+        row = scratch.rows[depth]
+        if row >= scratch.ends[depth]:
+            scratch.rows[depth] = first[depth]
+            depth -= 1
+            continue
+        best.tally[1] += 1
+        energy = linear.energy[terms]
+        for column in range(terms):
+            product = so_far[depth, column] * values[row, column]
+            so_far[depth + 1, column] = product
+            energy += linear.energy[column] * product * to_come[depth + 1, column]
+        if hopeless(objective, best, energy, linear.compute[0]):
+            continue
+        for column in range(terms, width):
+            so_far[depth + 1, column] = so_far[depth, column] * values[row, column]
+        if overflows(question, so_far[depth + 1], to_come[depth + 1], terms):
+            continue
+        if hopeless(objective, best, energy, cycles_of(linear, so_far[depth + 1], to_come[depth + 1])):
+            continue
+        if depth == groups - 1:
+            best = look_closely(question, tables, linear, spread, perm, objective, best, scratch)
+            continue
+        depth += 1
+        scratch.rows[depth] = first[depth] - 1
+    return best
+
+
+@kernel
+def cheap_bound(question, spread, linear, objective):  # type: ignore[no-untyped-def]
+    """Bound the energy of a split by full reuse of everything in time; return it with the compute cycles' bound."""
+    terms, layer = question.terms, question.layer
+    least = np.ones(terms.shape[0])
+    for term in range(terms.shape[0]):
+        dataspace, child = terms[term, 0], terms[term, 1]
+        value = 1.0
+        for dim in range(8):
+            if dataspace == INPUTS and P <= dim <= S:
+                continue
+            if relevant(dataspace, dim):
+                value *= layer[dim]
+            else:
+                for level in range(child + 1, spread.shape[0]):
+                    value *= spread[level, dim]
+        if dataspace == INPUTS:
+            value *= distinct_offsets(layer[P], layer[8], layer[R], layer[10])
+            value *= distinct_offsets(layer[Q], layer[9], layer[S], layer[11])
+        least[term] = value
+    energy = linear.energy[terms.shape[0]]
+    for term in range(terms.shape[0]):
+        energy += linear.energy[term] * least[term]
+    return energy, cycles_of(linear, least, np.ones(terms.shape[0]))
+
+
+@kernel
+def rank_splits(question, tables, splits, ports, linear, objective):  # type: ignore[no-untyped-def]
+    """Return (order, energies, cycles): cheap bounds of all splits, and the splits' order by promise."""
+    number = splits.shape[0]
+    energies, cycles, keys = np.empty(number), np.empty(number), np.empty(number)
+    spread = np.ones((question.machine.shape[0], 8), dtype=np.int64)
+    for row in range(number):
+        spread_of(question, tables, splits[row], spread)
+        linearise(question, spread, ports, linear)
+        energies[row], cycles[row] = cheap_bound(question, spread, linear, objective)
+        if objective == ENERGY:
+            keys[row] = energies[row]
+        elif objective == LATENCY:
+            keys[row] = cycles[row]
+        else:
+            keys[row] = energies[row] * cycles[row]
+    return np.argsort(keys, kind="mergesort"), energies, cycles
+
+
+@kernel
+def search_split(
+    question, runs, run_of_term, tables, perms, split, ports, linear, objective, best, scratch
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Search one split; return (tables, best)."""
+    groups, terms = question.groups.shape[0], question.terms.shape[0]
+    spread = np.ones((question.machine.shape[0], 8), dtype=np.int64)
+    spread_of(question, tables, split, spread)
+    linearise(question, spread, ports, linear)
+    to_come, so_far = scratch.to_come, scratch.so_far
+    so_far[0] = 1.0
+    for row in range(perms.shape[0]):
+        to_come[groups] = 1.0
+        possible = True
+        for group in range(groups - 1, -1, -1):
+            key, signature = tables.key_of[row, group], split[group]
+            if tables.count[group, key, signature] < 0:
+                tables = make_table(question, runs, run_of_term, tables, group, key, signature)
+            if tables.count[group, key, signature] == 0:
+                possible = False
+                break
+            to_come[group] = to_come[group + 1] * tables.least[group, key, signature]
+        if not possible:
+            continue
+        best.tally[3] += 1
+        energy = linear.energy[terms]
+        for column in range(terms):
+            energy += linear.energy[column] * to_come[0, column]
+        if hopeless(objective, best, energy, linear.compute[0]) or overflows(question, to_come[0], so_far[0], terms):
+            continue
+        if hopeless(objective, best, energy, cycles_of(linear, to_come[0], so_far[0])):
+            continue
+        for group in range(groups):
+            key, signature = tables.key_of[row, group], split[group]
+            scratch.rows[group] = tables.first[group, key, signature]
+            scratch.ends[group] = scratch.rows[group] + tables.count[group, key, signature]
+        best = descend(question, tables, linear, spread, perms[row], objective, best, scratch)
+    best.tally[2] += 1
+    return tables, best
+
+
+@kernel
+def search_splits(
+    question, runs, run_of_term, tables, perms, splits, order, energies, cycles, start, objective, best, node_limit
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Search splits in the given order from `start` until all are done or `node_limit` more nodes were seen.
+
+    Returns (tables, best, next split to search).
+    """
+    terms = question.terms.shape[0]
+    ports = ports_of(question.machine)
+    linear = Linear(np.empty(terms + 1), np.empty((ports.shape[0], terms + 1)), np.empty(1))
+    scratch = new_scratch(question, terms + question.caps.shape[0])
+    seen = best.tally[1] + best.tally[3]
+    place = start
+    while place < order.shape[0] and best.tally[1] + best.tally[3] - seen < node_limit:
+        row = order[place]
+        place += 1
+        if hopeless(objective, best, energies[row], cycles[row]):
+            continue
+        tables, best = search_split(
+            question, runs, run_of_term, tables, perms, splits[row], ports, linear, objective, best, scratch
+        )  # fmt: skip
+    return tables, best, place

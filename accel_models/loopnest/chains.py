@@ -1,0 +1,455 @@
+"""Factor chains of one group of dims: all ways to spread its loops over the levels, less those that are nowhere better.
+
+For one group, one *key* (what an order class says of the group's loops) and one *signature* (how much of each dim lies
+in space at each level) a table lists the remaining temporal chains as rows of numbers: the group's factor in every term,
+then in every cap. All are integers, held exactly in doubles, and smaller is better in each of them: a row that is
+nowhere smaller than another can be dropped, and the least of each column bounds what the group can contribute.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from accel_models.loopnest.compile import kernel
+from accel_models.loopnest.counts import CAPACITY, INPUTS, OUTPUTS, TEMPORAL, WEIGHTS, P, Q, R, S, distinct_offsets
+from accel_models.loopnest.question import ACCESS, relevant
+
+
+class Tables(NamedTuple):
+    """All tables of one question, filled as they are asked for; `width` = terms + caps.
+
+    ``signatures`` int64 (groups, most, L, 2): spatial factors; ``signature_count`` int64 (groups,).
+    ``key_spared``, ``key_halo`` int64 (groups, keys, runs), ``key_ones`` int64 (groups, keys): the keys;
+    ``key_of`` int64 (classes, groups): which key a class has.
+    ``first``, ``count`` int64 (groups, keys, signatures): rows of a table; count -1 where it is not made yet.
+    ``least`` float64 (groups, keys, signatures, width): least of each column (infinite where there is no row).
+    ``values`` float64 (rows, width); ``factors`` int32 (rows, L, 2); ``used`` int64 (1,): rows in use.
+    """
+
+    signatures: Any
+    signature_count: Any
+    key_spared: Any
+    key_halo: Any
+    key_ones: Any
+    key_of: Any
+    first: Any
+    count: Any
+    least: Any
+    values: Any
+    factors: Any
+    used: Any
+
+
+@kernel
+def divisors_of(number):  # type: ignore[no-untyped-def]
+    """Ascending divisors."""
+    count = 0
+    divisor = 1
+    while divisor * divisor <= number:
+        if number % divisor == 0:
+            count += 1 if divisor * divisor == number else 2
+        divisor += 1
+    found, low, high = np.empty(count, dtype=np.int64), 0, count - 1
+    divisor = 1
+    while divisor * divisor <= number:
+        if number % divisor == 0:
+            found[low], found[high] = divisor, number // divisor
+            low += 1
+            high -= 1
+        divisor += 1
+    return found
+
+
+@kernel
+def useful_slots(question, spared, halo, ones, runs, dim, partner):  # type: ignore[no-untyped-def]
+    """Levels where a temporal factor of `dim` may pay, as a bit mask.
+
+    A slot is left out if another one is at least as good in every term and every cap, whatever the factor. The inputs'
+    window makes an exception: only where a larger tile is never worse (a step of one) may an inner slot stand for an
+    outer one.
+    """
+    levels = question.free.shape[0]
+    layer = question.layer
+    good, role = np.zeros(levels, dtype=np.int64), np.zeros(levels, dtype=np.int64)
+    bad = np.zeros(levels, dtype=np.int64)
+    step = layer[dim + 5] if partner >= 0 else 1  # stride of P or Q, dilation of R or S
+    for level in range(levels):
+        for run in range(runs.shape[0]):
+            inside = level <= runs[run, 1]
+            if not relevant(runs[run, 0], dim):
+                if inside or spared[run] >> (8 * level + dim) & 1:
+                    good[level] |= 1 << run
+            elif runs[run, 0] == INPUTS and partner >= 0:
+                if step == 1:
+                    good[level] |= inside << run
+                else:
+                    role[level] |= inside << run
+                if halo[run] == 8 * level + dim:
+                    role[level] |= 1 << (31 + run)
+        for other in range(levels):
+            if partner >= 0 and question.spreads[other, dim] and question.spreads[other, partner] and level < other:
+                role[level] |= 1 << (48 + other)
+        for cap in range(question.caps.shape[0]):
+            if question.caps[cap, 0] >= level and relevant(question.caps[cap, 1], dim):
+                bad[level] |= 1 << cap
+    useful = 0
+    for b in range(levels):
+        if not question.free[b] >> dim & 1 or ones >> (8 * b + dim) & 1:
+            continue
+        needed = True
+        if question.fixed[b, TEMPORAL, dim] == 0:
+            for a in range(levels):
+                if a == b or not question.free[a] >> dim & 1 or ones >> (8 * a + dim) & 1:
+                    continue
+                if question.fixed[a, TEMPORAL, dim] or question.most[a, TEMPORAL, dim] < layer[dim]:
+                    continue
+                same = good[a] == good[b] and bad[a] == bad[b]
+                if role[a] == role[b] and not good[b] & ~good[a] and not bad[a] & ~bad[b] and (a < b or not same):
+                    needed = False
+        if needed:
+            useful |= 1 << b
+    return useful
+
+
+@kernel
+def chains_of(number, useful, most, fixed, ones, dim):  # type: ignore[no-untyped-def]
+    """All ways to write `number` as a product of one factor per useful level under the rules: int64 (n, L)."""
+    levels = most.shape[0]
+    slots, count = np.empty(levels, dtype=np.int64), 0
+    left = number
+    base = np.ones(levels, dtype=np.int64)
+    for level in range(levels):
+        rule = fixed[level, TEMPORAL, dim]
+        if rule > 0:
+            if left % rule or (rule > 1 and ones >> (8 * level + dim) & 1):
+                return np.empty((0, levels), dtype=np.int64)
+            left //= rule
+            base[level] = rule
+        elif useful >> level & 1:
+            slots[count] = level
+            count += 1
+    if count == 0:
+        if left > 1:
+            return np.empty((0, levels), dtype=np.int64)
+        alone = np.empty((1, levels), dtype=np.int64)
+        alone[0] = base
+        return alone
+    divisors = divisors_of(left)
+    out, found = np.empty((64, levels), dtype=np.int64), 0
+    place, rest = np.zeros(count, dtype=np.int64), np.empty(count + 1, dtype=np.int64)
+    rest[0] = left
+    depth = 0
+    while depth >= 0:
+        if depth == count - 1:
+            if rest[depth] <= most[slots[depth], TEMPORAL, dim]:
+                if found == out.shape[0]:
+                    out = np.concatenate((out, out))
+                out[found] = base
+                for inner in range(count - 1):
+                    out[found, slots[inner]] = rest[inner] // rest[inner + 1]
+                out[found, slots[depth]] = rest[depth]
+                found += 1
+            depth -= 1
+            continue
+        moved = False
+        while place[depth] < divisors.shape[0]:
+            factor = divisors[place[depth]]
+            place[depth] += 1
+            if factor > rest[depth] or factor > most[slots[depth], TEMPORAL, dim]:
+                break
+            if rest[depth] % factor == 0:
+                rest[depth + 1] = rest[depth] // factor
+                if depth + 1 < count:
+                    place[depth + 1] = 0
+                depth += 1
+                moved = True
+                break
+        if not moved:
+            depth -= 1
+    return out[:found].copy()
+
+
+@kernel
+def extents(chains, spatial):  # type: ignore[no-untyped-def]
+    """Cumulative bounds of each chain: int64 (n, L) from temporal (n, L) and spatial (L,) factors."""
+    out = np.empty_like(chains)
+    for row in range(chains.shape[0]):
+        bound = 1
+        for level in range(chains.shape[1]):
+            bound *= chains[row, level] * spatial[level]
+            out[row, level] = bound
+    return out
+
+
+@kernel
+def spared_product(chain, mask, dim):  # type: ignore[no-untyped-def]
+    """Product of a chain's factors in the slots of `mask`."""
+    product = 1
+    for level in range(chain.shape[0]):
+        if mask >> (8 * level + dim) & 1:
+            product *= chain[level]
+    return product
+
+
+@kernel
+def single_row(question, run_of_term, spared, dim, chain, bounds, out):  # type: ignore[no-untyped-def]
+    """Fill one row of a group of one dim."""
+    terms, caps = question.terms, question.caps
+    whole = question.layer[dim]
+    for term in range(terms.shape[0]):
+        out[term] = whole
+        if terms[term, 1] >= 0 and not relevant(terms[term, 0], dim):
+            kept = bounds[terms[term, 1]] * spared_product(chain, spared[run_of_term[term]], dim)
+            out[term] = whole // kept
+    for cap in range(caps.shape[0]):
+        out[terms.shape[0] + cap] = bounds[caps[cap, 0]] if relevant(caps[cap, 1], dim) else 1
+
+
+@kernel
+def input_words(question, run, child, halo, p, r, at_p, at_r, chain_p, chain_r, space_p, space_r):  # type: ignore[no-untyped-def]
+    """Window lines that enter the inputs' tiles at `child`, over all instances, for one (width or height) group."""
+    layer = question.layer
+    stride, dilation = layer[8 if p == P else 9], layer[10 if p == P else 11]
+    inner_p = at_p[child] if child >= 0 else 1
+    inner_r = at_r[child] if child >= 0 else 1
+    width = (inner_p - 1) * stride + (inner_r - 1) * dilation + 1
+    outside = (layer[p] // inner_p) * (layer[r] // inner_r)
+    if run < 0 or halo[run] < 0:
+        return width * outside
+    level, dim = halo[run] >> 3, halo[run] & 7
+    if dim != p and dim != r:
+        return width * outside
+    if dim == p:
+        steps, step = chain_p[level], stride * (at_p[level - 1] if level else 1) * space_p[level]
+    else:
+        steps, step = chain_r[level], dilation * (at_r[level - 1] if level else 1) * space_r[level]
+    return (width + (steps - 1) * min(step, width)) * (outside // steps)
+
+
+@kernel
+def window_row(
+    question, run_of_term, spared, halo, p, r, chain_p, chain_r, at_p, at_r, space_p, space_r, out
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Fill one row of a group of two dims that share a window."""
+    terms, caps, layer = question.terms, question.caps, question.layer
+    stride, dilation = layer[8 if p == P else 9], layer[10 if p == P else 11]
+    for term in range(terms.shape[0]):
+        dataspace, child, run = terms[term, 0], terms[term, 1], run_of_term[term]
+        if dataspace == WEIGHTS:
+            out[term] = layer[r] * (layer[p] // (at_p[child] * spared_product(chain_p, spared[run], p)))
+        elif dataspace == OUTPUTS:
+            out[term] = layer[p] * (layer[r] // (at_r[child] * spared_product(chain_r, spared[run], r)))
+        else:
+            words = input_words(
+                question, run, child, halo, p, r, at_p, at_r, chain_p, chain_r, space_p, space_r
+            )  # fmt: skip
+            if terms[term, 3] == ACCESS:
+                for level in range(child + 1, terms[term, 2] + 1):
+                    if space_p[level] > 1 and space_r[level] > 1:
+                        inner_p, inner_r = (at_p[level - 1], at_r[level - 1]) if level else (1, 1)
+                        apart = distinct_offsets(
+                            space_p[level], stride * inner_p, space_r[level], dilation * inner_r
+                        )  # fmt: skip
+                        words = words // (space_p[level] * space_r[level]) * apart
+            out[term] = words
+    for cap in range(caps.shape[0]):
+        level, dataspace = caps[cap, 0], caps[cap, 1]
+        if dataspace == WEIGHTS:
+            size = at_r[level]
+        elif dataspace == OUTPUTS:
+            size = at_p[level]
+        else:
+            size = (at_p[level] - 1) * stride + (at_r[level] - 1) * dilation + 1
+        out[terms.shape[0] + cap] = size
+
+
+@kernel
+def roomy(question, row):  # type: ignore[no-untyped-def]
+    """Tell whether the caps of a row, all other groups at one, fit every level."""
+    terms, caps, machine = question.terms.shape[0], question.caps, question.machine
+    need, level = 0.0, -1
+    for cap in range(caps.shape[0]):  # ordered by dataspace: sum those of the same level
+        level = caps[cap, 0]
+        need = 0.0
+        for other in range(caps.shape[0]):
+            if caps[other, 0] == level:
+                need += row[terms + other] * machine[level, 14 + caps[other, 1]]
+        if need > machine[level, CAPACITY]:
+            return False
+    return True
+
+
+@kernel
+def keep_best(values, factors, first, used, columns):  # type: ignore[no-untyped-def]
+    """Insert row `used` into the rows from `first`, which dominate one another nowhere; return the new end."""
+    row = first
+    end = used
+    while row < end:
+        lower, higher = False, False
+        for column in columns:
+            lower |= values[used, column] < values[row, column]
+            higher |= values[used, column] > values[row, column]
+            if lower and higher:
+                break
+        if not lower:  # an equal or better one is there
+            return end
+        if not higher:  # the new one replaces it
+            end -= 1
+            values[row] = values[end]
+            factors[row] = factors[end]
+            continue
+        row += 1
+    if end < used:
+        values[end] = values[used]
+        factors[end] = factors[used]
+    return end + 1
+
+
+@kernel
+def live_columns(question, one, two):  # type: ignore[no-untyped-def]
+    """Columns in which the rows of a group can differ."""
+    terms, caps = question.terms, question.caps
+    out, count = np.empty(terms.shape[0] + caps.shape[0], dtype=np.int64), 0
+    for column in range(terms.shape[0] + caps.shape[0]):
+        is_term = column < terms.shape[0]
+        dataspace = terms[column, 0] if is_term else caps[column - terms.shape[0], 1]
+        if two >= 0:
+            alive = True
+        elif is_term:
+            alive = terms[column, 1] >= 0 and not relevant(dataspace, one)
+        else:
+            alive = relevant(dataspace, one)
+        if alive:
+            out[count] = column
+            count += 1
+    return out[:count].copy()
+
+
+@kernel
+def room_for(tables, rows):  # type: ignore[no-untyped-def]
+    """Return `tables` with room for so many more rows."""
+    used = tables.used[0]
+    if used + rows <= tables.values.shape[0]:
+        return tables
+    size = max(2 * tables.values.shape[0], used + rows)
+    values = np.empty((size, tables.values.shape[1]), dtype=np.float64)
+    factors = np.empty((size, tables.factors.shape[1], 2), dtype=np.int32)
+    values[:used] = tables.values[:used]
+    factors[:used] = tables.factors[:used]
+    return Tables(
+        tables.signatures, tables.signature_count, tables.key_spared, tables.key_halo, tables.key_ones, tables.key_of,
+        tables.first, tables.count, tables.least, values, factors, tables.used,
+    )  # fmt: skip
+
+
+@kernel
+def make_table(question, runs, run_of_term, tables, group, key, signature):  # type: ignore[no-untyped-def]
+    """Fill one table; return `tables` (its row storage may have moved)."""
+    one, two = question.groups[group, 0], question.groups[group, 1]
+    spared, halo = tables.key_spared[group, key], tables.key_halo[group, key]
+    ones = tables.key_ones[group, key]
+    space = tables.signatures[group, signature]
+    useful = useful_slots(question, spared, halo, ones, runs, one, two)
+    here = 1
+    for level in range(space.shape[0]):
+        here *= space[level, 0]
+    chains = chains_of(question.layer[one] // here, useful, question.most, question.fixed, ones, one)
+    bounds = extents(chains, space[:, 0])
+    columns = live_columns(question, one, two)
+    first = tables.used[0]
+    end = first
+    if two < 0:
+        tables = room_for(tables, chains.shape[0] + 1)
+        values, factors = tables.values, tables.factors
+        for row in range(chains.shape[0]):
+            single_row(question, run_of_term, spared, one, chains[row], bounds[row], values[end])
+            if roomy(question, values[end]):
+                factors[end, :, 0] = chains[row]
+                factors[end, :, 1] = 1
+                end = keep_best(values, factors, first, end, columns)
+    else:
+        useful = useful_slots(question, spared, halo, ones, runs, two, one)
+        here = 1
+        for level in range(space.shape[0]):
+            here *= space[level, 1]
+        others = chains_of(question.layer[two] // here, useful, question.most, question.fixed, ones, two)
+        beyond = extents(others, space[:, 1])
+        tables = room_for(tables, chains.shape[0] * others.shape[0] + 1)
+        values, factors = tables.values, tables.factors
+        for row in range(chains.shape[0]):
+            for other in range(others.shape[0]):
+                window_row(
+                    question, run_of_term, spared, halo, one, two, chains[row], others[other], bounds[row],
+                    beyond[other], space[:, 0], space[:, 1], values[end],
+                )  # fmt: skip
+                if roomy(question, values[end]):
+                    factors[end, :, 0] = chains[row]
+                    factors[end, :, 1] = others[other]
+                    end = keep_best(values, factors, first, end, columns)
+    tables.first[group, key, signature] = first
+    tables.count[group, key, signature] = end - first
+    tables.used[0] = end
+    least = tables.least[group, key, signature]
+    least[:] = np.inf
+    for row in range(first, end):
+        for column in range(least.shape[0]):
+            least[column] = min(least[column], values[row, column])
+    return tables
+
+
+@kernel
+def keys_of(question, spared, halo, ones):  # type: ignore[no-untyped-def]
+    """Return (key_spared, key_halo, key_ones, key_of): what each class says of each group, each thing once."""
+    groups, classes, runs = question.groups, spared.shape[0], spared.shape[1]
+    levels = question.free.shape[0]
+    key_spared = np.zeros((groups.shape[0], classes, runs), dtype=np.int64)
+    key_halo = np.full((groups.shape[0], classes, runs), -1, dtype=np.int64)
+    key_ones = np.zeros((groups.shape[0], classes), dtype=np.int64)
+    key_of = np.empty((classes, groups.shape[0]), dtype=np.int64)
+    most = 1
+    for group in range(groups.shape[0]):
+        one, two = groups[group, 0], groups[group, 1]
+        mask = 0
+        for level in range(levels):
+            mask |= 1 << (8 * level + one)
+            if two >= 0:
+                mask |= 1 << (8 * level + two)
+        found = 0
+        for row in range(classes):
+            for run in range(runs):
+                key_spared[group, found, run] = spared[row, run] & mask
+                end = halo[row, run]
+                key_halo[group, found, run] = end if end >= 0 and mask >> end & 1 else -1
+            key_ones[group, found] = ones[row] & mask
+            match = found
+            for key in range(found):
+                same = key_ones[group, key] == key_ones[group, found]
+                for run in range(runs):
+                    same &= key_spared[group, key, run] == key_spared[group, found, run]
+                    same &= key_halo[group, key, run] == key_halo[group, found, run]
+                if same:
+                    match = key
+                    break
+            key_of[row, group] = match
+            if match == found:
+                found += 1
+        most = max(most, found)
+    return key_spared[:, :most].copy(), key_halo[:, :most].copy(), key_ones[:, :most].copy(), key_of
+
+
+@kernel
+def new_tables(question, signatures, signature_count, keys, runs):  # type: ignore[no-untyped-def]
+    """Return empty `Tables`."""
+    key_spared, key_halo, key_ones, key_of = keys
+    width = question.terms.shape[0] + question.caps.shape[0]
+    shape = (question.groups.shape[0], key_ones.shape[1], signatures.shape[1])
+    return Tables(
+        signatures, signature_count, key_spared, key_halo, key_ones, key_of,
+        np.zeros(shape, dtype=np.int64), np.full(shape, -1, dtype=np.int64),
+        np.full((shape[0], shape[1], shape[2], width), np.inf), np.empty((4096, width), dtype=np.float64),
+        np.empty((4096, question.free.shape[0], 2), dtype=np.int32), np.zeros(1, dtype=np.int64),
+    )  # fmt: skip
+
+

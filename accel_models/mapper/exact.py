@@ -1,0 +1,85 @@
+"""The exact mapper: the mapping that no other legal mapping beats, and the proof (docs/exact_mapper.md).
+
+The search itself is compiled (`accel_models.loopnest.branch`); here it is begun, carried on in slices while time is
+left, and its answer read.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from accel_models.errors import MappingError
+from accel_models.loopnest.exact import begin, carry_on
+from accel_models.loopnest.orders import MAX_LEVELS
+from accel_models.mapper.base import Found, objective_value
+from accel_models.plan import Plan
+
+_OBJECTIVES = {"energy": 0, "latency": 1, "edp": 2, "front": 3}
+
+_SLICE = 200_000
+"""Nodes between two looks at the clock: some 20 ms."""
+
+
+def search(
+    plan: Plan, objective: str, effort: int = 0, seed: int = 0, time_limit_s: float | None = None
+) -> Found:  # fmt: skip
+    """Return the best of all legal mappings; ties are broken by the other of energy and latency.
+
+    `effort` and `seed` mean nothing here. With a time limit the best so far is returned, with a bound that no mapping
+    beats.
+
+    Raises
+    ------
+    MappingError
+        If there is no legal mapping, or none was found in time.
+    """
+    best, bound = _run(plan, objective, time_limit_s)
+    energy, cycles = float(best.energies[0]), float(best.cycles[0])
+    value = objective_value(objective, energy, cycles)
+    return Found(
+        best.mappings[0].copy(), energy, cycles, int(best.tally[0]), bound is None, value if bound is None else min(bound, value)
+    )
+
+
+def front(plan: Plan, time_limit_s: float | None = None) -> list[Found]:
+    """Return the energy-latency Pareto set of all legal mappings, cycles ascending: one mapping for each point.
+
+    Raises
+    ------
+    MappingError
+        As :func:`search`.
+    """
+    best, bound = _run(plan, "front", time_limit_s)
+    return [
+        Found(best.mappings[i].copy(), float(best.energies[i]), float(best.cycles[i]), int(best.tally[0]), bound is None, 0.0)
+        for i in range(int(best.number[0]))
+    ]
+
+
+def _run(plan: Plan, objective: str, time_limit_s: float | None) -> tuple[Any, float | None]:
+    """Return the kernel's `Best`, and the bound on what is left (None: nothing is left, it is proven)."""
+    if plan.levels > MAX_LEVELS:
+        raise MappingError(f"the exact mapper takes up to {MAX_LEVELS} memory levels, not {plan.levels}")
+    start = time.perf_counter()
+    number = _OBJECTIVES[objective]
+    *state, tables, perms, splits, ranks, energies, cycles, best = begin(
+        plan.layer, plan.machine, plan.most, plan.fixed, plan.order, plan.mac_energy_pj, number
+    )
+    place, limit = 0, _SLICE if time_limit_s is not None else 2**62
+    while place < len(ranks):
+        tables, best, place = carry_on(
+            *state, tables, perms, splits, ranks, energies, cycles, place, number, best, limit
+        )  # fmt: skip
+        if time_limit_s is not None and time.perf_counter() - start > time_limit_s:
+            break
+    proven = place == len(ranks)
+    if best.number[0] == 0:
+        raise MappingError("no legal mapping exists" if proven else f"no legal mapping was found in {time_limit_s} s")
+    if proven:
+        return best, None
+    left = ranks[place:]
+    values = {"energy": energies, "latency": cycles}.get(objective, energies * cycles)
+    return best, float(np.min(values[left])) * (1 - 1e-12)
