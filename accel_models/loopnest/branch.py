@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from accel_models.loopnest.chains import make_table
+from accel_models.loopnest.chains import make_table, overflows, relax
 from accel_models.loopnest.compile import kernel
 from accel_models.loopnest.counts import (
     BLOCK,
@@ -36,13 +36,10 @@ from accel_models.loopnest.counts import (
     WIDTH,
     WRITE_BW,
     C,
-    K,
-    N,
     P,
     Q,
     R,
     S,
-    G,
     check,
     count,
     distinct_offsets,
@@ -176,22 +173,21 @@ def linearise(question, spread, ports, linear):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def cycles_of(linear, values, scale):  # type: ignore[no-untyped-def]
-    """Least whole cycles for term values `values * scale`: the slowest of the array and all ports."""
-    slowest = linear.compute[0]
-    constant = linear.ports.shape[1] - 1
-    for port in range(linear.ports.shape[0]):
-        cycles = linear.ports[port, constant]
+def cycles_of(ports, compute, values, scale, row):  # type: ignore[no-untyped-def]
+    """Least whole cycles for term values `values[row] * scale[row]`: the slowest of the array and all ports."""
+    slowest = compute
+    constant = ports.shape[1] - 1
+    for port in range(ports.shape[0]):
+        cycles = ports[port, constant]
         for term in range(constant):
-            cycles += linear.ports[port, term] * values[term] * scale[term]
+            cycles += ports[port, term] * values[row, term] * scale[row, term]
         slowest = max(slowest, cycles)
     return np.ceil(slowest * (1.0 - SLACK))
 
 
 @kernel
-def hopeless(objective, best, energy, cycles):  # type: ignore[no-untyped-def]
-    """Tell whether nothing of at least so much energy and so many cycles improves on what was found."""
-    number = best.number[0]
+def hopeless(objective, energies, cycles, number, energy, latency):  # type: ignore[no-untyped-def]
+    """Tell whether nothing of at least so much energy and latency improves on what was found (see `Best`)."""
     if number == 0:
         return False
     above = energy * (1.0 + SLACK)
@@ -199,18 +195,18 @@ def hopeless(objective, best, energy, cycles):  # type: ignore[no-untyped-def]
         low, high = 0, number  # the last point with no more cycles has the least energy of those
         while low < high:
             middle = (low + high) // 2
-            if best.cycles[middle] <= cycles:
+            if cycles[middle] <= latency:
                 low = middle + 1
             else:
                 high = middle
-        return low > 0 and best.energies[low - 1] <= above
+        return low > 0 and energies[low - 1] <= above
     if objective == EDP:
-        return above * cycles >= best.energies[0] * best.cycles[0]
+        return above * latency >= energies[0] * cycles[0]
     if objective == LATENCY:
-        return cycles > best.cycles[0] or (cycles == best.cycles[0] and above >= best.energies[0])
-    if energy * (1.0 - SLACK) > best.energies[0]:
+        return latency > cycles[0] or (latency == cycles[0] and above >= energies[0])
+    if energy * (1.0 - SLACK) > energies[0]:
         return True
-    return above >= best.energies[0] and cycles >= best.cycles[0]
+    return above >= energies[0] and latency >= cycles[0]
 
 
 @kernel
@@ -274,23 +270,16 @@ def write_mapping(question, tables, spread, perm, rows, mapping):  # type: ignor
         if lanes > 1:
             pack(question, level, spread[level], mapping)
         for group in range(groups.shape[0]):
+            factors = tables.factors[rows[group]]
             for member in range(2):
                 if groups[group, member] >= 0:
-                    mapping[level, TEMPORAL, groups[group, member]] = tables.factors[rows[group], level, member]
-
-
-@kernel
-def overflows(question, values, scale, first):  # type: ignore[no-untyped-def]
-    """Tell whether caps of `values * scale` (caps start at `first`) leave a level no room."""
-    caps, machine = question.caps, question.machine
-    for level in range(machine.shape[0] - 1):
-        need = 0.0
-        for cap in range(caps.shape[0]):
-            if caps[cap, 0] == level:
-                need += values[first + cap] * scale[first + cap] * machine[level, WIDTH + caps[cap, 1]]
-        if need > machine[level, CAPACITY]:
-            return True
-    return False
+                    mapping[level, TEMPORAL, groups[group, member]] = factors[level, member]
+            if factors[-1, 0] >> level & 1:
+                for place in range(8):
+                    if perm[level, place] == groups[group, 0]:
+                        mapping[level, ORDER, place] = groups[group, 1]
+                    elif perm[level, place] == groups[group, 1]:
+                        mapping[level, ORDER, place] = groups[group, 0]
 
 
 class Scratch(NamedTuple):
@@ -298,9 +287,11 @@ class Scratch(NamedTuple):
 
     so_far: Any
     to_come: Any
-    rows: Any
+    weights: Any
+    ones: Any
+    first: Any
     ends: Any
-    order: Any
+    rows: Any
     mapping: Any
     bounds: Any
     sums: Any
@@ -312,17 +303,17 @@ def new_scratch(question, width):  # type: ignore[no-untyped-def]
     """Return a `Scratch`."""
     groups, levels = question.groups.shape[0], question.machine.shape[0]
     return Scratch(
-        np.ones((groups + 1, width)), np.ones((groups + 1, width)), np.zeros(groups, dtype=np.int64),
-        np.zeros(groups, dtype=np.int64), np.arange(groups), np.ones((1, levels, 4, 8), dtype=np.int32),
+        np.ones((groups + 1, width)), np.ones((groups + 1, width)), np.ones((groups + 1, width)), np.ones((1, width)),
+        np.zeros(groups, dtype=np.int64), np.zeros(groups, dtype=np.int64), np.zeros(groups, dtype=np.int64), np.ones((1, levels, 4, 8), dtype=np.int32),
         np.zeros((levels, BOUND_COLUMNS), dtype=np.int64), np.zeros((levels, SUM_COLUMNS)),
         np.zeros((levels, 3, COUNT_COLUMNS)),
     )  # fmt: skip
 
 
 @kernel
-def look_closely(question, tables, linear, spread, perm, objective, best, scratch):  # type: ignore[no-untyped-def]
-    """Count the mapping that `scratch.rows` describes, and remember it if it improves."""
-    write_mapping(question, tables, spread, perm, scratch.rows, scratch.mapping[0])
+def look_closely(question, tables, spread, perm, objective, best, scratch):  # type: ignore[no-untyped-def]
+    """Count the mapping that the rows before `scratch.rows` describe, and remember it if it improves."""
+    write_mapping(question, tables, spread, perm, scratch.rows - 1, scratch.mapping[0])
     best.tally[0] += 1
     code, _, _ = check(question.layer, question.machine, scratch.mapping, 0, scratch.bounds, scratch.sums)
     if code != OK:  # ceilings of narrow words: the bounds know only the real value
@@ -342,44 +333,99 @@ def look_closely(question, tables, linear, spread, perm, objective, best, scratc
 
 
 @kernel
+def energy_limit(objective, energies, cycles, number, compute):  # type: ignore[no-untyped-def]
+    """Energy from which on nothing that takes at least `compute` cycles improves on what was found."""
+    if number == 0:
+        return np.inf
+    if objective == FRONT:
+        limit = np.inf
+        for point in range(number):
+            if cycles[point] <= compute:
+                limit = energies[point]
+        return limit
+    if objective == EDP:
+        return energies[0] * cycles[0] / compute
+    if objective == LATENCY:
+        return energies[0] if compute == cycles[0] else np.inf if compute < cycles[0] else 0.0
+    return energies[0] * (1.0 + 4.0 * SLACK) if compute < cycles[0] else energies[0]
+
+
+@kernel
+def aim(energy, caps, machine, so_far, to_come, weights, depth):  # type: ignore[no-untyped-def]
+    """Prepare the scan of a depth's rows: energy per unit of each term, and need of room per unit of each cap."""
+    terms = energy.shape[0] - 1
+    for column in range(terms):
+        weights[depth, column] = so_far[depth, column] * to_come[depth + 1, column] * energy[column]
+    for cap in range(caps.shape[0]):
+        column = terms + cap
+        width = machine[caps[cap, 0], WIDTH + caps[cap, 1]]
+        weights[depth, column] = so_far[depth, column] * to_come[depth + 1, column] * width
+
+
+@kernel
+def next_row(caps, machine, values, weights, depth, row, end, terms, constant, limit):  # type: ignore[no-untyped-def]
+    """First row from `row` on whose bound stays below `limit` (pJ) and that leaves every level room; `end` if none.
+
+    No slices here and in what else runs for every row: each would count references, which costs more than the sums.
+    """
+    while row < end:
+        energy = constant
+        for column in range(terms):
+            energy += weights[depth, column] * values[row, column]
+        if energy * (1.0 + SLACK) < limit:
+            level, need, fits = -1, 0.0, True
+            for cap in range(caps.shape[0]):
+                if caps[cap, 0] != level:
+                    level, need = caps[cap, 0], 0.0
+                need += weights[depth, terms + cap] * values[row, terms + cap]
+                if need > machine[level, CAPACITY]:
+                    fits = False
+                    break
+            if fits:
+                return row
+        row += 1
+    return end
+
+
+@kernel
 def descend(question, tables, linear, spread, perm, objective, best, scratch):  # type: ignore[no-untyped-def]
-    """Search all rows of the tables whose ranges stand in `scratch` (rows: first, ends: end) for one split and class."""
+    """Search all rows of the tables whose ranges stand in `scratch` (first, ends) for one split and class."""
     groups = question.groups.shape[0]
-    terms = question.terms.shape[0]
     if groups == 0:
-        return look_closely(question, tables, linear, spread, perm, objective, best, scratch)
-    so_far, to_come = scratch.so_far, scratch.to_come
-    first = scratch.rows.copy()
+        return look_closely(question, tables, spread, perm, objective, best, scratch)
+    so_far, to_come, weights, values = scratch.so_far, scratch.to_come, scratch.weights, tables.values
+    rows, first, ends, tally = scratch.rows, scratch.first, scratch.ends, best.tally
+    caps, machine, energies, ports = question.caps, question.machine, linear.energy, linear.ports
+    terms = question.terms.shape[0]
+    constant, compute = energies[terms], linear.compute[0]
+    found, cycles, number = best.energies, best.cycles, best.number[0]
+    limit = energy_limit(objective, found, cycles, number, compute)
     depth = 0
-    scratch.rows[0] -= 1
-    width = so_far.shape[1]
-    values = tables.values
+    rows[0] = first[0]
+    aim(energies, caps, machine, so_far, to_come, weights, 0)
     while depth >= 0:
-        scratch.rows[depth] += 1
-        row = scratch.rows[depth]
-        if row >= scratch.ends[depth]:
-            scratch.rows[depth] = first[depth]
+        row = next_row(caps, machine, values, weights, depth, rows[depth], ends[depth], terms, constant, limit)
+        tally[1] += row - rows[depth]
+        rows[depth] = row + 1
+        if row == ends[depth]:
             depth -= 1
             continue
-        best.tally[1] += 1
-        energy = linear.energy[terms]
-        for column in range(terms):
-            product = so_far[depth, column] * values[row, column]
-            so_far[depth + 1, column] = product
-            energy += linear.energy[column] * product * to_come[depth + 1, column]
-        if hopeless(objective, best, energy, linear.compute[0]):
-            continue
-        for column in range(terms, width):
+        for column in range(so_far.shape[1]):
             so_far[depth + 1, column] = so_far[depth, column] * values[row, column]
-        if overflows(question, so_far[depth + 1], to_come[depth + 1], terms):
-            continue
-        if hopeless(objective, best, energy, cycles_of(linear, so_far[depth + 1], to_come[depth + 1])):
+        energy = constant
+        for column in range(terms):
+            energy += energies[column] * so_far[depth + 1, column] * to_come[depth + 1, column]
+        latency = cycles_of(ports, compute, so_far, to_come, depth + 1)
+        if hopeless(objective, found, cycles, number, energy, latency):
             continue
         if depth == groups - 1:
-            best = look_closely(question, tables, linear, spread, perm, objective, best, scratch)
+            best = look_closely(question, tables, spread, perm, objective, best, scratch)
+            found, cycles, number = best.energies, best.cycles, best.number[0]
+            limit = energy_limit(objective, found, cycles, number, compute)
             continue
         depth += 1
-        scratch.rows[depth] = first[depth] - 1
+        rows[depth] = first[depth]
+        aim(energies, caps, machine, so_far, to_come, weights, depth)
     return best
 
 
@@ -387,7 +433,7 @@ def descend(question, tables, linear, spread, perm, objective, best, scratch):  
 def cheap_bound(question, spread, linear, objective):  # type: ignore[no-untyped-def]
     """Bound the energy of a split by full reuse of everything in time; return it with the compute cycles' bound."""
     terms, layer = question.terms, question.layer
-    least = np.ones(terms.shape[0])
+    least = np.ones((1, terms.shape[0]))
     for term in range(terms.shape[0]):
         dataspace, child = terms[term, 0], terms[term, 1]
         value = 1.0
@@ -402,11 +448,11 @@ def cheap_bound(question, spread, linear, objective):  # type: ignore[no-untyped
         if dataspace == INPUTS:
             value *= distinct_offsets(layer[P], layer[8], layer[R], layer[10])
             value *= distinct_offsets(layer[Q], layer[9], layer[S], layer[11])
-        least[term] = value
+        least[0, term] = value
     energy = linear.energy[terms.shape[0]]
     for term in range(terms.shape[0]):
-        energy += linear.energy[term] * least[term]
-    return energy, cycles_of(linear, least, np.ones(terms.shape[0]))
+        energy += linear.energy[term] * least[0, term]
+    return energy, cycles_of(linear.ports, linear.compute[0], least, np.ones_like(least), 0)
 
 
 @kernel
@@ -429,43 +475,75 @@ def rank_splits(question, tables, splits, ports, linear, objective):  # type: ig
 
 
 @kernel
-def search_split(
-    question, runs, run_of_term, tables, perms, split, ports, linear, objective, best, scratch
+def class_passes(
+    relaxed, key_of, row, split, energies, ports, compute, objective, found, cycles, number, to_come, ones
 ):  # type: ignore[no-untyped-def]  # fmt: skip
-    """Search one split; return (tables, best)."""
+    """Tell whether an order class is worth making tables for: bound it by the relaxed least of each group."""
+    terms = relaxed.shape[3]
+    energy = energies[terms]
+    for column in range(terms):
+        product = 1.0
+        for group in range(key_of.shape[1]):
+            product *= relaxed[group, key_of[row, group], split[group], column]
+        to_come[0, column] = product
+        energy += energies[column] * product
+    if hopeless(objective, found, cycles, number, energy, compute):
+        return False
+    latency = cycles_of(ports, compute, to_come, ones, 0)
+    return not hopeless(objective, found, cycles, number, energy, latency)
+
+
+@kernel
+def tabled(question, runs, run_of_term, tables, row, split, scratch):  # type: ignore[no-untyped-def]
+    """Make the tables of a class that are missing, and set `scratch` to their ranges and least values.
+
+    Returns (tables, whether every group has a row).
+    """
+    groups = question.groups.shape[0]
+    for group in range(groups - 1, -1, -1):
+        key, signature = tables.key_of[row, group], split[group]
+        if tables.count[group, key, signature] < 0:
+            tables = make_table(question, runs, run_of_term, tables, group, key, signature)
+        if tables.count[group, key, signature] == 0:
+            return tables, False
+        scratch.first[group] = tables.first[group, key, signature]
+        scratch.ends[group] = scratch.first[group] + tables.count[group, key, signature]
+        for column in range(scratch.to_come.shape[1]):
+            least = tables.least[group, key, signature, column]
+            scratch.to_come[group, column] = scratch.to_come[group + 1, column] * least
+    return tables, True
+
+
+@kernel
+def search_split(
+    question, runs, run_of_term, tables, perms, split, spread, linear, objective, best, scratch
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Search one split (`spread` and `linear` are its own); return (tables, best)."""
     groups, terms = question.groups.shape[0], question.terms.shape[0]
-    spread = np.ones((question.machine.shape[0], 8), dtype=np.int64)
-    spread_of(question, tables, split, spread)
-    linearise(question, spread, ports, linear)
-    to_come, so_far = scratch.to_come, scratch.so_far
-    so_far[0] = 1.0
+    energies, ports, compute = linear.energy, linear.ports, linear.compute[0]
+    to_come, ones, tally = scratch.to_come, scratch.ones, best.tally
+    relaxed, key_of = tables.relaxed, tables.key_of
+    to_come[groups] = 1.0
+    for group in range(groups):
+        if np.isnan(relaxed[group, 0, split[group], 0]):
+            relax(question, run_of_term, tables, group, split[group], key_of[:, group].max() + 1)
     for row in range(perms.shape[0]):
-        to_come[groups] = 1.0
-        possible = True
-        for group in range(groups - 1, -1, -1):
-            key, signature = tables.key_of[row, group], split[group]
-            if tables.count[group, key, signature] < 0:
-                tables = make_table(question, runs, run_of_term, tables, group, key, signature)
-            if tables.count[group, key, signature] == 0:
-                possible = False
-                break
-            to_come[group] = to_come[group + 1] * tables.least[group, key, signature]
-        if not possible:
+        tally[3] += 1
+        found, cycles, number = best.energies, best.cycles, best.number[0]
+        if not class_passes(
+            relaxed, key_of, row, split, energies, ports, compute, objective, found, cycles, number, to_come, ones
+        ):  # fmt: skip
             continue
-        best.tally[3] += 1
-        energy = linear.energy[terms]
+        tables, possible = tabled(question, runs, run_of_term, tables, row, split, scratch)
+        if not possible or overflows(question, to_come[0], ones[0]):
+            continue
+        energy = energies[terms]
         for column in range(terms):
-            energy += linear.energy[column] * to_come[0, column]
-        if hopeless(objective, best, energy, linear.compute[0]) or overflows(question, to_come[0], so_far[0], terms):
+            energy += energies[column] * to_come[0, column]
+        if hopeless(objective, found, cycles, number, energy, cycles_of(ports, compute, to_come, ones, 0)):
             continue
-        if hopeless(objective, best, energy, cycles_of(linear, to_come[0], so_far[0])):
-            continue
-        for group in range(groups):
-            key, signature = tables.key_of[row, group], split[group]
-            scratch.rows[group] = tables.first[group, key, signature]
-            scratch.ends[group] = scratch.rows[group] + tables.count[group, key, signature]
         best = descend(question, tables, linear, spread, perms[row], objective, best, scratch)
-    best.tally[2] += 1
+    tally[2] += 1
     return tables, best
 
 
@@ -481,14 +559,17 @@ def search_splits(
     ports = ports_of(question.machine)
     linear = Linear(np.empty(terms + 1), np.empty((ports.shape[0], terms + 1)), np.empty(1))
     scratch = new_scratch(question, terms + question.caps.shape[0])
+    spread = np.ones((question.machine.shape[0], 8), dtype=np.int64)
     seen = best.tally[1] + best.tally[3]
     place = start
     while place < order.shape[0] and best.tally[1] + best.tally[3] - seen < node_limit:
         row = order[place]
         place += 1
-        if hopeless(objective, best, energies[row], cycles[row]):
+        if hopeless(objective, best.energies, best.cycles, best.number[0], energies[row], cycles[row]):
             continue
+        spread_of(question, tables, splits[row], spread)
+        linearise(question, spread, ports, linear)
         tables, best = search_split(
-            question, runs, run_of_term, tables, perms, splits[row], ports, linear, objective, best, scratch
+            question, runs, run_of_term, tables, perms, splits[row], spread, linear, objective, best, scratch
         )  # fmt: skip
     return tables, best, place

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from accel_models.loopnest.compile import kernel
-from accel_models.loopnest.counts import CAPACITY, INPUTS, OUTPUTS, TEMPORAL, WEIGHTS, P, Q, R, S, distinct_offsets
+from accel_models.loopnest.counts import CAPACITY, INPUTS, TEMPORAL, WIDTH, distinct_offsets
+from accel_models.loopnest.orders import EITHER
 from accel_models.loopnest.question import ACCESS, relevant
 
 
@@ -23,9 +24,11 @@ class Tables(NamedTuple):
     ``signatures`` int64 (groups, most, L, 2): spatial factors; ``signature_count`` int64 (groups,).
     ``key_spared``, ``key_halo`` int64 (groups, keys, runs), ``key_ones`` int64 (groups, keys): the keys;
     ``key_of`` int64 (classes, groups): which key a class has.
+    ``relaxed`` float64 (groups, keys, signatures, terms): see `relaxed_least`; first NaN where they are not computed yet.
     ``first``, ``count`` int64 (groups, keys, signatures): rows of a table; count -1 where it is not made yet.
     ``least`` float64 (groups, keys, signatures, width): least of each column (infinite where there is no row).
-    ``values`` float64 (rows, width); ``factors`` int32 (rows, L, 2); ``used`` int64 (1,): rows in use.
+    ``values`` float64 (rows, width); ``factors`` int32 (rows, L + 1, 2): temporal factors, then the levels (a bit mask)
+    where the second dim of a window takes the first one's place; ``used`` int64 (1,): rows in use.
     """
 
     signatures: Any
@@ -34,6 +37,7 @@ class Tables(NamedTuple):
     key_halo: Any
     key_ones: Any
     key_of: Any
+    relaxed: Any
     first: Any
     count: Any
     least: Any
@@ -86,7 +90,8 @@ def useful_slots(question, spared, halo, ones, runs, dim, partner):  # type: ign
                     good[level] |= inside << run
                 else:
                     role[level] |= inside << run
-                if halo[run] == 8 * level + dim:
+                here = (halo[run] & 63) >> 3 == level and (halo[run] >= EITHER or halo[run] & 7 == dim)
+                if halo[run] >= 0 and here:
                     role[level] |= 1 << (31 + run)
         for other in range(levels):
             if partner >= 0 and question.spreads[other, dim] and question.spreads[other, partner] and level < other:
@@ -194,31 +199,32 @@ def spared_product(chain, mask, dim):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def single_row(question, run_of_term, spared, dim, chain, bounds, out):  # type: ignore[no-untyped-def]
-    """Fill one row of a group of one dim."""
+def fill_columns(question, run_of_term, spared, dim, chains, bounds, out):  # type: ignore[no-untyped-def]
+    """Fill the part that one dim has in every column of a row: out (n, width). Windows of inputs are not shared here."""
     terms, caps = question.terms, question.caps
     whole = question.layer[dim]
-    for term in range(terms.shape[0]):
-        out[term] = whole
-        if terms[term, 1] >= 0 and not relevant(terms[term, 0], dim):
-            kept = bounds[terms[term, 1]] * spared_product(chain, spared[run_of_term[term]], dim)
-            out[term] = whole // kept
-    for cap in range(caps.shape[0]):
-        out[terms.shape[0] + cap] = bounds[caps[cap, 0]] if relevant(caps[cap, 1], dim) else 1
+    for row in range(chains.shape[0]):
+        for term in range(terms.shape[0]):
+            out[row, term] = whole
+            if terms[term, 1] >= 0 and not relevant(terms[term, 0], dim):
+                kept = bounds[row, terms[term, 1]] * spared_product(chains[row], spared[run_of_term[term]], dim)
+                out[row, term] = whole // kept
+        for cap in range(caps.shape[0]):
+            out[row, terms.shape[0] + cap] = bounds[row, caps[cap, 0]] if relevant(caps[cap, 1], dim) else 1
 
 
 @kernel
 def input_words(question, run, child, halo, p, r, at_p, at_r, chain_p, chain_r, space_p, space_r):  # type: ignore[no-untyped-def]
     """Window lines that enter the inputs' tiles at `child`, over all instances, for one (width or height) group."""
     layer = question.layer
-    stride, dilation = layer[8 if p == P else 9], layer[10 if p == P else 11]
+    stride, dilation = layer[p + 5], layer[r + 5]
     inner_p = at_p[child] if child >= 0 else 1
     inner_r = at_r[child] if child >= 0 else 1
     width = (inner_p - 1) * stride + (inner_r - 1) * dilation + 1
     outside = (layer[p] // inner_p) * (layer[r] // inner_r)
     if run < 0 or halo[run] < 0:
         return width * outside
-    level, dim = halo[run] >> 3, halo[run] & 7
+    level, dim = (halo[run] & 63) >> 3, halo[run] & 7
     if dim != p and dim != r:
         return width * outside
     if dim == p:
@@ -229,56 +235,44 @@ def input_words(question, run, child, halo, p, r, at_p, at_r, chain_p, chain_r, 
 
 
 @kernel
-def window_row(
-    question, run_of_term, spared, halo, p, r, chain_p, chain_r, at_p, at_r, space_p, space_r, out
+def fill_windows(
+    question, run_of_term, halo, p, r, chain_p, chain_r, at_p, at_r, space_p, space_r, out
 ):  # type: ignore[no-untyped-def]  # fmt: skip
-    """Fill one row of a group of two dims that share a window."""
+    """Put the window that two dims share into the inputs' columns of one row."""
     terms, caps, layer = question.terms, question.caps, question.layer
-    stride, dilation = layer[8 if p == P else 9], layer[10 if p == P else 11]
+    stride, dilation = layer[p + 5], layer[r + 5]
     for term in range(terms.shape[0]):
-        dataspace, child, run = terms[term, 0], terms[term, 1], run_of_term[term]
-        if dataspace == WEIGHTS:
-            out[term] = layer[r] * (layer[p] // (at_p[child] * spared_product(chain_p, spared[run], p)))
-        elif dataspace == OUTPUTS:
-            out[term] = layer[p] * (layer[r] // (at_r[child] * spared_product(chain_r, spared[run], r)))
-        else:
-            words = input_words(
-                question, run, child, halo, p, r, at_p, at_r, chain_p, chain_r, space_p, space_r
-            )  # fmt: skip
-            if terms[term, 3] == ACCESS:
-                for level in range(child + 1, terms[term, 2] + 1):
-                    if space_p[level] > 1 and space_r[level] > 1:
-                        inner_p, inner_r = (at_p[level - 1], at_r[level - 1]) if level else (1, 1)
-                        apart = distinct_offsets(
-                            space_p[level], stride * inner_p, space_r[level], dilation * inner_r
-                        )  # fmt: skip
-                        words = words // (space_p[level] * space_r[level]) * apart
-            out[term] = words
+        if terms[term, 0] != INPUTS:
+            continue
+        child = terms[term, 1]
+        words = input_words(
+            question, run_of_term[term], child, halo, p, r, at_p, at_r, chain_p, chain_r, space_p, space_r
+        )  # fmt: skip
+        if terms[term, 3] == ACCESS:
+            for level in range(child + 1, terms[term, 2] + 1):
+                if space_p[level] > 1 and space_r[level] > 1:
+                    inner_p, inner_r = (at_p[level - 1], at_r[level - 1]) if level else (1, 1)
+                    apart = distinct_offsets(space_p[level], stride * inner_p, space_r[level], dilation * inner_r)
+                    words = words // (space_p[level] * space_r[level]) * apart
+        out[term] = words
     for cap in range(caps.shape[0]):
-        level, dataspace = caps[cap, 0], caps[cap, 1]
-        if dataspace == WEIGHTS:
-            size = at_r[level]
-        elif dataspace == OUTPUTS:
-            size = at_p[level]
-        else:
-            size = (at_p[level] - 1) * stride + (at_r[level] - 1) * dilation + 1
-        out[terms.shape[0] + cap] = size
+        if caps[cap, 1] == INPUTS:
+            level = caps[cap, 0]
+            out[terms.shape[0] + cap] = (at_p[level] - 1) * stride + (at_r[level] - 1) * dilation + 1
 
 
 @kernel
-def roomy(question, row):  # type: ignore[no-untyped-def]
-    """Tell whether the caps of a row, all other groups at one, fit every level."""
-    terms, caps, machine = question.terms.shape[0], question.caps, question.machine
-    need, level = 0.0, -1
-    for cap in range(caps.shape[0]):  # ordered by dataspace: sum those of the same level
-        level = caps[cap, 0]
-        need = 0.0
-        for other in range(caps.shape[0]):
-            if caps[other, 0] == level:
-                need += row[terms + other] * machine[level, 14 + caps[other, 1]]
+def overflows(question, values, scale):  # type: ignore[no-untyped-def]
+    """Tell whether the caps of `values * scale` (rows of a table: terms, then caps) leave a level no room."""
+    caps, machine, first = question.caps, question.machine, question.terms.shape[0]
+    level, need = -1, 0.0
+    for cap in range(caps.shape[0]):
+        if caps[cap, 0] != level:
+            level, need = caps[cap, 0], 0.0
+        need += values[first + cap] * scale[first + cap] * machine[level, WIDTH + caps[cap, 1]]
         if need > machine[level, CAPACITY]:
-            return False
-    return True
+            return True
+    return False
 
 
 @kernel
@@ -340,8 +334,37 @@ def room_for(tables, rows):  # type: ignore[no-untyped-def]
     factors[:used] = tables.factors[:used]
     return Tables(
         tables.signatures, tables.signature_count, tables.key_spared, tables.key_halo, tables.key_ones, tables.key_of,
-        tables.first, tables.count, tables.least, values, factors, tables.used,
+        tables.relaxed, tables.first, tables.count, tables.least, values, factors, tables.used,
     )  # fmt: skip
+
+
+@kernel
+def choose_halo(halo, swap, second, out):  # type: ignore[no-untyped-def]
+    """Write a key's halo slots with the choice made: the `second` dim at the levels in `swap`, else the one that stands."""
+    for run in range(halo.shape[0]):
+        out[run] = halo[run]
+        if halo[run] >= EITHER:
+            out[run] = halo[run] - EITHER
+            level = out[run] >> 3
+            if swap >> level & 1:
+                out[run] = 8 * level + second
+    return out
+
+
+@kernel
+def chains_in(question, runs, tables, group, key, signature, member):  # type: ignore[no-untyped-def]
+    """Return (chains, extents) of one dim of a group, both int64 (n, L)."""
+    dim, partner = question.groups[group, member], question.groups[group, 1 - member]
+    ones = tables.key_ones[group, key]
+    space = tables.signatures[group, signature, :, member].copy()
+    useful = useful_slots(
+        question, tables.key_spared[group, key], tables.key_halo[group, key], ones, runs, dim, partner
+    )  # fmt: skip
+    number = question.layer[dim]
+    for level in range(space.shape[0]):
+        number //= space[level]
+    chains = chains_of(number, useful, question.most, question.fixed, ones, dim)
+    return chains, extents(chains, space)
 
 
 @kernel
@@ -349,54 +372,172 @@ def make_table(question, runs, run_of_term, tables, group, key, signature):  # t
     """Fill one table; return `tables` (its row storage may have moved)."""
     one, two = question.groups[group, 0], question.groups[group, 1]
     spared, halo = tables.key_spared[group, key], tables.key_halo[group, key]
-    ones = tables.key_ones[group, key]
     space = tables.signatures[group, signature]
-    useful = useful_slots(question, spared, halo, ones, runs, one, two)
-    here = 1
-    for level in range(space.shape[0]):
-        here *= space[level, 0]
-    chains = chains_of(question.layer[one] // here, useful, question.most, question.fixed, ones, one)
-    bounds = extents(chains, space[:, 0])
+    width, ones = tables.values.shape[1], np.ones(tables.values.shape[1])
     columns = live_columns(question, one, two)
     first = tables.used[0]
     end = first
+    chains, bounds = chains_in(question, runs, tables, group, key, signature, 0)
+    mine = np.empty((chains.shape[0], width))
+    fill_columns(question, run_of_term, spared, one, chains, bounds, mine)
     if two < 0:
         tables = room_for(tables, chains.shape[0] + 1)
         values, factors = tables.values, tables.factors
         for row in range(chains.shape[0]):
-            single_row(question, run_of_term, spared, one, chains[row], bounds[row], values[end])
-            if roomy(question, values[end]):
-                factors[end, :, 0] = chains[row]
-                factors[end, :, 1] = 1
+            values[end] = mine[row]
+            if not overflows(question, values[end], ones):
+                factors[end, :-1, 0] = chains[row]
+                factors[end, :-1, 1] = 1
+                factors[end, -1, 0] = 0
                 end = keep_best(values, factors, first, end, columns)
     else:
-        useful = useful_slots(question, spared, halo, ones, runs, two, one)
-        here = 1
-        for level in range(space.shape[0]):
-            here *= space[level, 1]
-        others = chains_of(question.layer[two] // here, useful, question.most, question.fixed, ones, two)
-        beyond = extents(others, space[:, 1])
-        tables = room_for(tables, chains.shape[0] * others.shape[0] + 1)
+        others, beyond = chains_in(question, runs, tables, group, key, signature, 1)
+        theirs = np.empty((others.shape[0], width))
+        fill_columns(question, run_of_term, spared, two, others, beyond, theirs)
+        base, chosen, open_levels = np.empty(width), np.empty_like(halo), 0
+        for run in range(halo.shape[0]):
+            if halo[run] >= EITHER:
+                open_levels |= 1 << ((halo[run] & 63) >> 3)
+        most = chains.shape[0] * others.shape[0] * (4 if open_levels else 1) + 1
+        tables = room_for(tables, most)
         values, factors = tables.values, tables.factors
         for row in range(chains.shape[0]):
             for other in range(others.shape[0]):
-                window_row(
-                    question, run_of_term, spared, halo, one, two, chains[row], others[other], bounds[row],
-                    beyond[other], space[:, 0], space[:, 1], values[end],
-                )  # fmt: skip
-                if roomy(question, values[end]):
-                    factors[end, :, 0] = chains[row]
-                    factors[end, :, 1] = others[other]
-                    end = keep_best(values, factors, first, end, columns)
+                for column in range(width):
+                    values[end, column] = mine[row, column] * theirs[other, column]
+                base[:] = values[end]
+                swap = open_levels
+                while True:  # every subset of the levels where the window's dims may change places
+                    values[end] = base
+                    fill_windows(
+                        question, run_of_term, choose_halo(halo, swap, two, chosen), one, two, chains[row],
+                        others[other], bounds[row], beyond[other], space[:, 0], space[:, 1], values[end],
+                    )  # fmt: skip
+                    if not overflows(question, values[end], ones):
+                        factors[end, :-1, 0] = chains[row]
+                        factors[end, :-1, 1] = others[other]
+                        factors[end, -1, 0] = swap
+                        end = keep_best(values, factors, first, end, columns)
+                    if swap == 0:
+                        break
+                    swap = (swap - 1) & open_levels
     tables.first[group, key, signature] = first
     tables.count[group, key, signature] = end - first
     tables.used[0] = end
     least = tables.least[group, key, signature]
     least[:] = np.inf
     for row in range(first, end):
-        for column in range(least.shape[0]):
-            least[column] = min(least[column], values[row, column])
+        for column in range(width):
+            least[column] = min(least[column], tables.values[row, column])
     return tables
+
+
+@kernel
+def inner_fits(question, one, two, space, child, inner_one, inner_two):  # type: ignore[no-untyped-def]
+    """Tell whether tiles of at least these extents at `child` leave room at every level from there outward."""
+    caps, machine, layer = question.caps, question.machine, question.layer
+    need, level, at = 0.0, -1, child
+    for cap in range(caps.shape[0]):
+        if caps[cap, 0] < child:
+            continue
+        if caps[cap, 0] != level:
+            level, need = caps[cap, 0], 0.0
+            while at < level:
+                at += 1
+                inner_one *= space[at, 0]
+                inner_two *= space[at, 1]
+        size = 1.0
+        if two >= 0 and caps[cap, 1] == INPUTS:
+            size = (inner_one - 1.0) * layer[one + 5] + (inner_two - 1.0) * layer[two + 5] + 1.0
+        else:
+            if relevant(caps[cap, 1], one):
+                size *= inner_one
+            if two >= 0 and relevant(caps[cap, 1], two):
+                size *= inner_two
+        need += size * machine[level, WIDTH + caps[cap, 1]]
+        if need > machine[level, CAPACITY]:
+            return False
+    return True
+
+
+@kernel
+def relaxed_least(question, tables, group, signature, term, variant):  # type: ignore[no-untyped-def]
+    """Bound a group's factor in a term from below by what fits `child` outward, without making a table.
+
+    `variant`: 0 nothing is spared, 1 something is, 2 + 2 * level + member: a window slides along that loop.
+    """
+    one, two = question.groups[group, 0], question.groups[group, 1]
+    space, layer = tables.signatures[group, signature], question.layer
+    dataspace, child = question.terms[term, 0], question.terms[term, 1]
+    levels = space.shape[0]
+    inside, outside = np.ones(2, dtype=np.int64), np.ones(2, dtype=np.int64)
+    share = 1.0  # of the words that enter tiles, what an ACCESS counts at least
+    for level in range(levels):
+        for member in range(2):
+            if level <= child:
+                inside[member] *= space[level, member]
+            else:
+                outside[member] *= space[level, member]
+        if question.terms[term, 3] == ACCESS and child < level <= question.terms[term, 2]:
+            p, r = space[level, 0], space[level, 1]
+            share *= (p + r - 1.0) / (p * r)
+    window = dataspace == INPUTS and two >= 0
+    least = np.inf
+    second = layer[two] if two >= 0 else 1
+    for a in divisors_of(layer[one] // (inside[0] * outside[0])) if child >= 0 else np.ones(1, dtype=np.int64):
+        for b in divisors_of(second // (inside[1] * outside[1])) if child >= 0 else np.ones(1, dtype=np.int64):
+            at_one, at_two = a * inside[0], b * inside[1]
+            if child >= 0 and not inner_fits(question, one, two, space, child, at_one, at_two):
+                break
+            if window:
+                stride, dilation = layer[one + 5], layer[two + 5]
+                width = (at_one - 1.0) * stride + (at_two - 1.0) * dilation + 1.0
+                words = width * (layer[one] // at_one) * (second // at_two) * share
+                if variant >= 2:
+                    level, member = (variant - 2) >> 1, variant & 1
+                    step = float(stride * at_one if member == 0 else dilation * at_two)
+                    steps = (layer[one] // at_one if member == 0 else second // at_two) // outside[member]
+                    for between in range(child + 1, level + 1):
+                        step *= space[between, member]
+                    words *= (1.0 + (steps - 1.0) * min(1.0, step / width)) / steps
+            else:
+                words = 1.0
+                if relevant(dataspace, one):
+                    words *= layer[one]
+                else:
+                    words *= outside[0] if variant else layer[one] // at_one
+                if two >= 0:
+                    if relevant(dataspace, two):
+                        words *= second
+                    else:
+                        words *= outside[1] if variant else second // at_two
+            least = min(least, words)
+    return least
+
+
+@kernel
+def relax(question, run_of_term, tables, group, signature, keys):  # type: ignore[no-untyped-def]
+    """Fill `tables.relaxed` of one signature for the first `keys` keys."""
+    terms, second = question.terms, question.groups[group, 1]
+    out = tables.relaxed[group]
+    variants = 2 + 2 * question.free.shape[0]
+    for term in range(terms.shape[0]):
+        known, run = np.full(variants, np.nan), run_of_term[term]
+        for key in range(keys):
+            first, last = 0, 0
+            if run >= 0:
+                halo = tables.key_halo[group, key, run]
+                if halo >= 0:
+                    first = 2 + 2 * ((halo & 63) >> 3) + ((halo & 7) == second)
+                    last = first + (halo >= EITHER)
+                elif tables.key_spared[group, key, run]:
+                    first, last = 1, 1
+            least = np.inf
+            for variant in range(first, max(first, last) + 1):
+                if np.isnan(known[variant]):
+                    known[variant] = relaxed_least(question, tables, group, signature, term, variant)
+                least = min(least, known[variant])
+            out[key, signature, term] = least * (1.0 - 1e-12)
 
 
 @kernel
@@ -421,7 +562,7 @@ def keys_of(question, spared, halo, ones):  # type: ignore[no-untyped-def]
             for run in range(runs):
                 key_spared[group, found, run] = spared[row, run] & mask
                 end = halo[row, run]
-                key_halo[group, found, run] = end if end >= 0 and mask >> end & 1 else -1
+                key_halo[group, found, run] = end if end >= 0 and mask >> (end & 63) & 1 else -1
             key_ones[group, found] = ones[row] & mask
             match = found
             for key in range(found):
@@ -447,9 +588,10 @@ def new_tables(question, signatures, signature_count, keys, runs):  # type: igno
     shape = (question.groups.shape[0], key_ones.shape[1], signatures.shape[1])
     return Tables(
         signatures, signature_count, key_spared, key_halo, key_ones, key_of,
+        np.full((shape[0], shape[1], shape[2], question.terms.shape[0]), np.nan),
         np.zeros(shape, dtype=np.int64), np.full(shape, -1, dtype=np.int64),
         np.full((shape[0], shape[1], shape[2], width), np.inf), np.empty((4096, width), dtype=np.float64),
-        np.empty((4096, question.free.shape[0], 2), dtype=np.int32), np.zeros(1, dtype=np.int64),
+        np.empty((4096, question.free.shape[0] + 1, 2), dtype=np.int32), np.zeros(1, dtype=np.int64),
     )  # fmt: skip
 
 

@@ -16,7 +16,8 @@ child level) whose words are counted. A slot is a temporal loop, numbered 8 * le
 A class is a row of four arrays:
 
 ``spared`` int64 (n, runs): slots whose factors the run is spared.
-``halo``   int64 (n, runs): the slot of a sliding window that ends the run, or -1.
+``halo``   int64 (n, runs): the slot of a sliding window that ends the run, or -1. Plus :data:`EITHER` where the other dim
+           of the window (R for P, S for Q) may as well take its place: a choice left to the factors.
 ``ones``   int64 (n,): slots forced to one.
 ``perms``  int32 (n, levels, 8): the order of each block, innermost first.
 """
@@ -26,11 +27,14 @@ from __future__ import annotations
 import numpy as np
 
 from accel_models.loopnest.compile import kernel
-from accel_models.loopnest.counts import INPUTS, OUTPUTS, WEIGHTS, C, K, N, P, Q, R, S
+from accel_models.loopnest.counts import INPUTS, WEIGHTS, C, K, N, P, Q, R, S
 
 W_IRRELEVANT = 1 << N | 1 << P | 1 << Q
 I_IRRELEVANT = 1 << K
 O_IRRELEVANT = 1 << C | 1 << R | 1 << S
+
+EITHER = 64
+PARTNER = np.array([0, 1, 2, R, S, P, Q, 7])
 
 MAX_LEVELS = 8
 """A set of slots is one signed 64-bit number."""
@@ -71,10 +75,12 @@ def write_perm(perm, first, last, rest):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def tails(alive, tail, slides, perm, given, out):  # type: ignore[no-untyped-def]
+def tails(alive, tail, slides, present, perm, given, out, either):  # type: ignore[no-untyped-def]
     """Write the orders of the dims in `tail` that can differ in cost behind the `given` first dims of `perm`.
 
-    One per living dataspace as leader and, where the inputs live, per window loop that may come first. Returns how many.
+    One per living dataspace as leader and, where the inputs live, per window loop that may come first. Behind a loop over
+    K (`present`: loops not forced to one), which stops all others, the two dims of a window can change places: one order
+    stands for both, marked in `either`. Returns how many.
     """
     count = 0
     for leader in range(3):
@@ -89,6 +95,10 @@ def tails(alive, tail, slides, perm, given, out):  # type: ignore[no-untyped-def
                 continue
             if window >= 0 and not windows >> window & 1:
                 continue
+            pair = leader == INPUTS and window >= 0 and lead & present != 0 and windows >> PARTNER[window] & 1
+            if pair and PARTNER[window] < window:
+                continue
+            either[count] = pair
             out[count, :given] = perm[:given]
             place = given
             if leader == INPUTS:
@@ -105,13 +115,14 @@ def tails(alive, tail, slides, perm, given, out):  # type: ignore[no-untyped-def
     if count == 0:
         out[0, :given] = perm[:given]
         write_perm(out[0], given, tail, 0)
+        either[0] = False
         count = 1
     return count
 
 
 @kernel
-def block_options(order, free, alive, slides, outermost, perms, ones):  # type: ignore[no-untyped-def]
-    """Write the options of one block into perms (n, 8) and ones (n,) (dims forced to one); return how many.
+def block_options(order, free, alive, slides, outermost, perms, ones, either):  # type: ignore[no-untyped-def]
+    """Write the options of one block into perms (n, 8), ones (n,) (dims forced to one), either (n,); return how many.
 
     `order` are the dims that a description puts innermost (-1 ends); `free` and `alive` are bit masks of dims and
     dataspaces.
@@ -126,7 +137,9 @@ def block_options(order, free, alive, slides, outermost, perms, ones):  # type: 
     count = 0
     subset = rule & free if alive else 0
     while True:  # every subset of the given dims may have the factor one: then what stands behind them decides
-        found = tails(alive, tail, slides & ~subset, perm, given, perms[count:])
+        found = tails(
+            alive, tail, slides & free & ~subset, free & ~subset, perm, given, perms[count:], either[count:]
+        )  # fmt: skip
         ones[count : count + found] = subset
         count += found
         if subset == 0:
@@ -138,18 +151,22 @@ def block_options(order, free, alive, slides, outermost, perms, ones):  # type: 
     for dataspace in range(3):
         if alive >> dataspace & 1:
             only = irrelevant(dataspace)
-            found = tails(1 << dataspace | alive & 1 << INPUTS, tail, slides & only, perm, given, perms[count:])
+            found = tails(
+                1 << dataspace | alive & 1 << INPUTS, tail, slides & free & only, free & only, perm, given,
+                perms[count:], either[count:],
+            )  # fmt: skip
             ones[count : count + found] = free & ~only
             count += found
     if several:
         perms[count] = perms[0]
         ones[count] = free
+        either[count] = False
         count += 1
     return count
 
 
 @kernel
-def follow(run, level, perm, free, ones, slides, dataspace, spared, halo):  # type: ignore[no-untyped-def]
+def follow(run, level, perm, free, ones, either, slides, dataspace, spared, halo):  # type: ignore[no-untyped-def]
     """Walk one block for one living run: extend `spared`, set `halo` where it ends; tell whether it lives on."""
     free &= ~ones
     for dim in perm:
@@ -159,7 +176,7 @@ def follow(run, level, perm, free, ones, slides, dataspace, spared, halo):  # ty
             spared[run] |= 1 << (8 * level + dim)
         else:
             if dataspace == INPUTS and slides >> dim & 1:
-                halo[run] = 8 * level + dim
+                halo[run] = 8 * level + dim + (EITHER if either else 0)
             return False
     return True
 
@@ -187,7 +204,7 @@ def order_classes(runs, free, order, slides):  # type: ignore[no-untyped-def]
     room = 300 * 14
     o_perms, o_ones = np.empty((room, 8), dtype=np.int32), np.empty(room, dtype=np.int64)
     o_spared, o_halo = np.empty((room, number), dtype=np.int64), np.empty((room, number), dtype=np.int64)
-    o_living = np.empty(room, dtype=np.int64)
+    o_living, o_either = np.empty(room, dtype=np.int64), np.zeros(room, dtype=np.bool_)
     for level in range(levels):
         most = 64
         n_spared, n_halo = np.empty((most, number), dtype=np.int64), np.empty((most, number), dtype=np.int64)
@@ -200,13 +217,15 @@ def order_classes(runs, free, order, slides):  # type: ignore[no-untyped-def]
                     lives |= 1 << run
                 if lives >> run & 1:
                     alive |= 1 << runs[run, 0]
-            options = block_options(order[level], free[level], alive, slides, level == levels - 1, o_perms, o_ones)
+            options = block_options(
+                order[level], free[level], alive, slides, level == levels - 1, o_perms, o_ones, o_either
+            )  # fmt: skip
             for option in range(options):
                 o_spared[option], o_halo[option], o_living[option] = spared[row], halo[row], 0
                 for run in range(number):
                     if lives >> run & 1 and follow(
-                        run, level, o_perms[option], free[level], o_ones[option], slides, runs[run, 0],
-                        o_spared[option], o_halo[option],
+                        run, level, o_perms[option], free[level], o_ones[option], o_either[option], slides,
+                        runs[run, 0], o_spared[option], o_halo[option],
                     ):  # fmt: skip
                         o_living[option] |= 1 << run
             for a in range(options):

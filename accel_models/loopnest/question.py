@@ -49,8 +49,7 @@ class Question(NamedTuple):
     """A plan as the exact search sees it; L levels.
 
     ``terms`` int64 (terms, 4): dataspace, child level, parent level, FILL or ACCESS.
-    ``own_access`` int64 (terms,): for a FILL, 1 where its boundary has an ACCESS term of its own.
-    ``caps`` int64 (caps, 2): level, dataspace.
+    ``caps`` int64 (caps, 2): level, dataspace; ascending by level.
     ``groups`` int64 (groups, 2): dims of each group that has any loop; -1 for none.
     ``free`` int64 (L,): dims that may have a temporal factor above one, as a bit mask.
     ``spreads`` bool (L, 8): whether a dim may be spread over the children of a level.
@@ -63,7 +62,6 @@ class Question(NamedTuple):
     order: Any
     mac_energy_pj: float
     terms: Any
-    own_access: Any
     caps: Any
     groups: Any
     free: Any
@@ -130,16 +128,18 @@ def take_apart(layer, machine, most, fixed, order, mac_energy_pj):  # type: igno
                 free[level] |= 1 << dim
             for side in (SPATIAL_X, SPATIAL_Y):
                 spreads[level, dim] |= may_spread(machine, most, fixed, level, side, dim) > 1
-    terms, own, count = np.empty((9 * levels, 4), dtype=np.int64), np.zeros(9 * levels, dtype=np.int64), 0
     caps, cap_count = np.empty((3 * levels, 2), dtype=np.int64), 0
+    for level in range(levels - 1):
+        for dataspace in range(3):
+            if machine[level, KEEP + dataspace] != 0.0 and machine[level, CAPACITY] < np.inf:
+                caps[cap_count, 0], caps[cap_count, 1] = level, dataspace
+                cap_count += 1
+    terms, count = np.empty((9 * levels, 4), dtype=np.int64), 0
     for dataspace in range(3):
         child = -1
         for level in range(levels):
             if machine[level, KEEP + dataspace] == 0.0:
                 continue
-            if machine[level, CAPACITY] < np.inf and level < levels - 1:
-                caps[cap_count, 0], caps[cap_count, 1] = level, dataspace
-                cap_count += 1
             shared = False
             for between in range(child + 1, level + 1):
                 wide = spreads[between, P] and spreads[between, R]
@@ -147,7 +147,6 @@ def take_apart(layer, machine, most, fixed, order, mac_energy_pj):  # type: igno
                 shared |= dataspace == INPUTS and (wide or high)
             if child >= 0:
                 terms[count, 0], terms[count, 1], terms[count, 2], terms[count, 3] = dataspace, child, level, FILL
-                own[count] = shared
                 count += 1
             if shared:
                 terms[count, 0], terms[count, 1], terms[count, 2], terms[count, 3] = dataspace, child, level, ACCESS
@@ -160,8 +159,8 @@ def take_apart(layer, machine, most, fixed, order, mac_energy_pj):  # type: igno
             groups[group_count] = GROUPS[group]
             group_count += 1
     return Question(
-        layer, machine, most, fixed, order, mac_energy_pj, terms[:count].copy(), own[:count].copy(),
-        caps[:cap_count].copy(), groups[:group_count].copy(), free, spreads, sliding_dims(layer),
+        layer, machine, most, fixed, order, mac_energy_pj, terms[:count].copy(), caps[:cap_count].copy(),
+        groups[:group_count].copy(), free, spreads, sliding_dims(layer),
     )  # fmt: skip
 
 
