@@ -535,7 +535,7 @@ def search_split(
         ):  # fmt: skip
             continue
         tables, possible = tabled(question, runs, run_of_term, tables, row, split, scratch)
-        if not possible or overflows(question, to_come[0], ones[0]):
+        if not possible or overflows(question.caps, question.machine, terms, to_come, 0):
             continue
         energy = energies[terms]
         for column in range(terms):

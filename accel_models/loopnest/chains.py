@@ -189,90 +189,75 @@ def extents(chains, spatial):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def spared_product(chain, mask, dim):  # type: ignore[no-untyped-def]
-    """Product of a chain's factors in the slots of `mask`."""
-    product = 1
-    for level in range(chain.shape[0]):
-        if mask >> (8 * level + dim) & 1:
-            product *= chain[level]
-    return product
-
-
-@kernel
-def fill_columns(question, run_of_term, spared, dim, chains, bounds, out):  # type: ignore[no-untyped-def]
+def fill_columns(layer, terms, caps, run_of_term, spared, dim, chains, bounds, out):  # type: ignore[no-untyped-def]
     """Fill the part that one dim has in every column of a row: out (n, width). Windows of inputs are not shared here."""
-    terms, caps = question.terms, question.caps
-    whole = question.layer[dim]
+    whole = layer[dim]
     for row in range(chains.shape[0]):
         for term in range(terms.shape[0]):
             out[row, term] = whole
             if terms[term, 1] >= 0 and not relevant(terms[term, 0], dim):
-                kept = bounds[row, terms[term, 1]] * spared_product(chains[row], spared[run_of_term[term]], dim)
+                kept, mask = bounds[row, terms[term, 1]], spared[run_of_term[term]]
+                for level in range(chains.shape[1]):
+                    if mask >> (8 * level + dim) & 1:
+                        kept *= chains[row, level]
                 out[row, term] = whole // kept
         for cap in range(caps.shape[0]):
             out[row, terms.shape[0] + cap] = bounds[row, caps[cap, 0]] if relevant(caps[cap, 1], dim) else 1
 
 
 @kernel
-def input_words(question, run, child, halo, p, r, at_p, at_r, chain_p, chain_r, space_p, space_r):  # type: ignore[no-untyped-def]
-    """Window lines that enter the inputs' tiles at `child`, over all instances, for one (width or height) group."""
-    layer = question.layer
+def input_lines(layer, p, r, slot, child, row, other, chain_p, chain_r, at_p, at_r, space):  # type: ignore[no-untyped-def]
+    """Lines (columns or rows) of inputs that enter tiles at `child` over all instances, for one pair of chains.
+
+    `slot` is the loop whose window slides over the tile's edge, -1 for none; `row` and `other` say which chains of p and r.
+    """
     stride, dilation = layer[p + 5], layer[r + 5]
-    inner_p = at_p[child] if child >= 0 else 1
-    inner_r = at_r[child] if child >= 0 else 1
+    inner_p, inner_r = (at_p[row, child], at_r[other, child]) if child >= 0 else (1, 1)
     width = (inner_p - 1) * stride + (inner_r - 1) * dilation + 1
     outside = (layer[p] // inner_p) * (layer[r] // inner_r)
-    if run < 0 or halo[run] < 0:
+    if slot < 0:
         return width * outside
-    level, dim = (halo[run] & 63) >> 3, halo[run] & 7
-    if dim != p and dim != r:
-        return width * outside
-    if dim == p:
-        steps, step = chain_p[level], stride * (at_p[level - 1] if level else 1) * space_p[level]
+    level = slot >> 3
+    if slot & 7 == p:
+        steps, step = chain_p[row, level], stride * space[level, 0] * (at_p[row, level - 1] if level else 1)
     else:
-        steps, step = chain_r[level], dilation * (at_r[level - 1] if level else 1) * space_r[level]
+        steps, step = chain_r[other, level], dilation * space[level, 1] * (at_r[other, level - 1] if level else 1)
     return (width + (steps - 1) * min(step, width)) * (outside // steps)
 
 
 @kernel
-def fill_windows(
-    question, run_of_term, halo, p, r, chain_p, chain_r, at_p, at_r, space_p, space_r, out
-):  # type: ignore[no-untyped-def]  # fmt: skip
-    """Put the window that two dims share into the inputs' columns of one row."""
-    terms, caps, layer = question.terms, question.caps, question.layer
-    stride, dilation = layer[p + 5], layer[r + 5]
-    for term in range(terms.shape[0]):
-        if terms[term, 0] != INPUTS:
-            continue
-        child = terms[term, 1]
-        words = input_words(
-            question, run_of_term[term], child, halo, p, r, at_p, at_r, chain_p, chain_r, space_p, space_r
-        )  # fmt: skip
-        if terms[term, 3] == ACCESS:
-            for level in range(child + 1, terms[term, 2] + 1):
-                if space_p[level] > 1 and space_r[level] > 1:
-                    inner_p, inner_r = (at_p[level - 1], at_r[level - 1]) if level else (1, 1)
-                    apart = distinct_offsets(space_p[level], stride * inner_p, space_r[level], dilation * inner_r)
-                    words = words // (space_p[level] * space_r[level]) * apart
-        out[term] = words
-    for cap in range(caps.shape[0]):
-        if caps[cap, 1] == INPUTS:
-            level = caps[cap, 0]
-            out[terms.shape[0] + cap] = (at_p[level] - 1) * stride + (at_r[level] - 1) * dilation + 1
+def lines_shared(layer, p, r, child, parent, row, other, at_p, at_r, space, lines):  # type: ignore[no-untyped-def]
+    """Of `lines` that enter tiles, how many the parent reads: children whose lines are the same share one access."""
+    for level in range(child + 1, parent + 1):
+        across, down = space[level, 0], space[level, 1]
+        if across > 1 and down > 1:
+            inner_p, inner_r = (at_p[row, level - 1], at_r[other, level - 1]) if level else (1, 1)
+            apart = distinct_offsets(across, layer[p + 5] * inner_p, down, layer[r + 5] * inner_r)
+            lines = lines // (across * down) * apart
+    return lines
 
 
 @kernel
-def overflows(question, values, scale):  # type: ignore[no-untyped-def]
-    """Tell whether the caps of `values * scale` (rows of a table: terms, then caps) leave a level no room."""
-    caps, machine, first = question.caps, question.machine, question.terms.shape[0]
+def overflows(caps, machine, terms, values, row):  # type: ignore[no-untyped-def]
+    """Tell whether the caps in a row of `values` (first `terms` terms) leave a level no room."""
     level, need = -1, 0.0
     for cap in range(caps.shape[0]):
         if caps[cap, 0] != level:
             level, need = caps[cap, 0], 0.0
-        need += values[first + cap] * scale[first + cap] * machine[level, WIDTH + caps[cap, 1]]
+        need += values[row, terms + cap] * machine[level, WIDTH + caps[cap, 1]]
         if need > machine[level, CAPACITY]:
             return True
     return False
+
+
+@kernel
+def move_row(values, factors, source, target):  # type: ignore[no-untyped-def]
+    """Copy one row over another."""
+    for column in range(values.shape[1]):
+        values[target, column] = values[source, column]
+    for level in range(factors.shape[1]):
+        factors[target, level, 0] = factors[source, level, 0]
+        factors[target, level, 1] = factors[source, level, 1]
 
 
 @kernel
@@ -282,22 +267,21 @@ def keep_best(values, factors, first, used, columns):  # type: ignore[no-untyped
     end = used
     while row < end:
         lower, higher = False, False
-        for column in columns:
-            lower |= values[used, column] < values[row, column]
-            higher |= values[used, column] > values[row, column]
+        for place in range(columns.shape[0]):
+            new, old = values[used, columns[place]], values[row, columns[place]]
+            lower |= new < old
+            higher |= new > old
             if lower and higher:
                 break
         if not lower:  # an equal or better one is there
             return end
         if not higher:  # the new one replaces it
             end -= 1
-            values[row] = values[end]
-            factors[row] = factors[end]
+            move_row(values, factors, end, row)
             continue
         row += 1
     if end < used:
-        values[end] = values[used]
-        factors[end] = factors[used]
+        move_row(values, factors, used, end)
     return end + 1
 
 
@@ -339,19 +323,6 @@ def room_for(tables, rows):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def choose_halo(halo, swap, second, out):  # type: ignore[no-untyped-def]
-    """Write a key's halo slots with the choice made: the `second` dim at the levels in `swap`, else the one that stands."""
-    for run in range(halo.shape[0]):
-        out[run] = halo[run]
-        if halo[run] >= EITHER:
-            out[run] = halo[run] - EITHER
-            level = out[run] >> 3
-            if swap >> level & 1:
-                out[run] = 8 * level + second
-    return out
-
-
-@kernel
 def chains_in(question, runs, tables, group, key, signature, member):  # type: ignore[no-untyped-def]
     """Return (chains, extents) of one dim of a group, both int64 (n, L)."""
     dim, partner = question.groups[group, member], question.groups[group, 1 - member]
@@ -368,67 +339,99 @@ def chains_in(question, runs, tables, group, key, signature, member):  # type: i
 
 
 @kernel
+def window_rows(
+    layer, machine, terms, caps, run_of_term, halo, columns, p, r, mine, theirs, chain_p, chain_r, at_p, at_r, space,
+    values, factors, first,
+):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Fill the rows from `first` with all pairs of chains of two dims that share a window; return the end.
+
+    At levels where the window's dims may change places, both ways are tried: a row each.
+    """
+    levels, number, end = chain_p.shape[1], terms.shape[0], first
+    swappable = 0
+    for run in range(halo.shape[0]):
+        if halo[run] >= EITHER:
+            swappable |= 1 << ((halo[run] & 63) >> 3)
+    for row in range(chain_p.shape[0]):
+        for other in range(chain_r.shape[0]):
+            swap = swappable
+            while swap >= 0:
+                for column in range(values.shape[1]):
+                    values[end, column] = mine[row, column] * theirs[other, column]
+                for term in range(number):
+                    if terms[term, 0] != INPUTS:
+                        continue
+                    slot, child = halo[run_of_term[term]] if run_of_term[term] >= 0 else -1, terms[term, 1]
+                    if slot >= EITHER:
+                        slot -= EITHER
+                        if swap >> (slot >> 3) & 1:
+                            slot += r - p
+                    lines = input_lines(layer, p, r, slot, child, row, other, chain_p, chain_r, at_p, at_r, space)
+                    if terms[term, 3] == ACCESS:
+                        lines = lines_shared(
+                            layer, p, r, child, terms[term, 2], row, other, at_p, at_r, space, lines
+                        )  # fmt: skip
+                    values[end, term] = lines
+                for cap in range(caps.shape[0]):
+                    if caps[cap, 1] == INPUTS:
+                        inner_p, inner_r = at_p[row, caps[cap, 0]], at_r[other, caps[cap, 0]]
+                        values[end, number + cap] = (inner_p - 1) * layer[p + 5] + (inner_r - 1) * layer[r + 5] + 1
+                if not overflows(caps, machine, number, values, end):
+                    for level in range(levels):
+                        factors[end, level, 0], factors[end, level, 1] = chain_p[row, level], chain_r[other, level]
+                    factors[end, levels, 0] = swap
+                    end = keep_best(values, factors, first, end, columns)
+                swap = (swap - 1) & swappable if swap else -1
+    return end
+
+
+@kernel
+def single_rows(machine, terms, caps, columns, mine, chains, values, factors, first):  # type: ignore[no-untyped-def]
+    """Fill the rows from `first` with all chains of a dim that is its group's only one; return the end."""
+    levels, end = chains.shape[1], first
+    for row in range(chains.shape[0]):
+        for column in range(values.shape[1]):
+            values[end, column] = mine[row, column]
+        if not overflows(caps, machine, terms.shape[0], values, end):
+            for level in range(levels):
+                factors[end, level, 0], factors[end, level, 1] = chains[row, level], 1
+            factors[end, levels, 0] = 0
+            end = keep_best(values, factors, first, end, columns)
+    return end
+
+
+@kernel
 def make_table(question, runs, run_of_term, tables, group, key, signature):  # type: ignore[no-untyped-def]
     """Fill one table; return `tables` (its row storage may have moved)."""
     one, two = question.groups[group, 0], question.groups[group, 1]
+    layer, machine, terms, caps = question.layer, question.machine, question.terms, question.caps
     spared, halo = tables.key_spared[group, key], tables.key_halo[group, key]
     space = tables.signatures[group, signature]
-    width, ones = tables.values.shape[1], np.ones(tables.values.shape[1])
+    width = tables.values.shape[1]
     columns = live_columns(question, one, two)
     first = tables.used[0]
-    end = first
     chains, bounds = chains_in(question, runs, tables, group, key, signature, 0)
     mine = np.empty((chains.shape[0], width))
-    fill_columns(question, run_of_term, spared, one, chains, bounds, mine)
+    fill_columns(layer, terms, caps, run_of_term, spared, one, chains, bounds, mine)
     if two < 0:
         tables = room_for(tables, chains.shape[0] + 1)
-        values, factors = tables.values, tables.factors
-        for row in range(chains.shape[0]):
-            values[end] = mine[row]
-            if not overflows(question, values[end], ones):
-                factors[end, :-1, 0] = chains[row]
-                factors[end, :-1, 1] = 1
-                factors[end, -1, 0] = 0
-                end = keep_best(values, factors, first, end, columns)
+        end = single_rows(machine, terms, caps, columns, mine, chains, tables.values, tables.factors, first)
     else:
         others, beyond = chains_in(question, runs, tables, group, key, signature, 1)
         theirs = np.empty((others.shape[0], width))
-        fill_columns(question, run_of_term, spared, two, others, beyond, theirs)
-        base, chosen, open_levels = np.empty(width), np.empty_like(halo), 0
-        for run in range(halo.shape[0]):
-            if halo[run] >= EITHER:
-                open_levels |= 1 << ((halo[run] & 63) >> 3)
-        most = chains.shape[0] * others.shape[0] * (4 if open_levels else 1) + 1
-        tables = room_for(tables, most)
-        values, factors = tables.values, tables.factors
-        for row in range(chains.shape[0]):
-            for other in range(others.shape[0]):
-                for column in range(width):
-                    values[end, column] = mine[row, column] * theirs[other, column]
-                base[:] = values[end]
-                swap = open_levels
-                while True:  # every subset of the levels where the window's dims may change places
-                    values[end] = base
-                    fill_windows(
-                        question, run_of_term, choose_halo(halo, swap, two, chosen), one, two, chains[row],
-                        others[other], bounds[row], beyond[other], space[:, 0], space[:, 1], values[end],
-                    )  # fmt: skip
-                    if not overflows(question, values[end], ones):
-                        factors[end, :-1, 0] = chains[row]
-                        factors[end, :-1, 1] = others[other]
-                        factors[end, -1, 0] = swap
-                        end = keep_best(values, factors, first, end, columns)
-                    if swap == 0:
-                        break
-                    swap = (swap - 1) & open_levels
+        fill_columns(layer, terms, caps, run_of_term, spared, two, others, beyond, theirs)
+        tables = room_for(tables, chains.shape[0] * others.shape[0] * (1 << halo.shape[0]) + 1)
+        end = window_rows(
+            layer, machine, terms, caps, run_of_term, halo, columns, one, two, mine, theirs, chains, others, bounds,
+            beyond, space, tables.values, tables.factors, first,
+        )  # fmt: skip
     tables.first[group, key, signature] = first
     tables.count[group, key, signature] = end - first
     tables.used[0] = end
-    least = tables.least[group, key, signature]
-    least[:] = np.inf
+    values, least = tables.values, tables.least[group, key, signature]
     for row in range(first, end):
         for column in range(width):
-            least[column] = min(least[column], tables.values[row, column])
+            least[column] = min(least[column], values[row, column])
     return tables
 
 
