@@ -36,12 +36,12 @@ class Outcome:
     seconds: float
 
 
-def search_once(strategy: str, seed: int, target: str, budget: int, effort: int, workers: int) -> Outcome:
+def search_once(strategy: str, seed: int, target: str, budget: int, mapper: str, effort: int, workers: int) -> Outcome:
     """Run one search and keep its front."""
     start = time.perf_counter()
     study = cosearch.search(
         "ofa-mobilenet-v3", target, ["top1", "latency", "energy"], strategy=strategy, budget=budget, seed=seed,
-        mapping=MappingOptions(effort=effort), workers=workers,
+        mapping=MappingOptions(mapper=mapper, effort=effort), workers=workers,
     )  # fmt: skip
     pairs = study.front_pairs()
     front = to_minimise(study.objectives, [pair.metrics for pair in pairs])
@@ -63,13 +63,16 @@ def main(
     budget: Annotated[int, typer.Option(min=10, help="Pairs per search.")] = 600,
     strategies: Annotated[str, typer.Option(help="Comma-separated names.")] = "random,nsga2",
     target: Annotated[str, typer.Option(help="Target with a search section.")] = "eyeriss",
-    effort: Annotated[int, typer.Option(min=1, help="Mappings per layer.")] = 100,
+    mapper: Annotated[str, typer.Option(help="Who looks for mappings.")] = "exact",
+    effort: Annotated[int, typer.Option(min=1, help="Mappings per layer of a sampling mapper.")] = 100,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
 ) -> None:
     """Compare strategies by hypervolume at equal budget, over several seeds."""
     names = strategies.split(",")
-    outcomes = [search_once(name, seed, target, budget, effort, workers) for seed in range(seeds) for name in names]
+    outcomes = [
+        search_once(name, seed, target, budget, mapper, effort, workers) for seed in range(seeds) for name in names
+    ]
     ratios = hypervolume_ratios(outcomes)
     summary: dict[str, Any] = {}
     typer.echo(

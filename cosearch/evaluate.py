@@ -37,7 +37,7 @@ class MappingOptions:
     """How mappings are looked for; see :func:`accel_models.best_mapping`."""
 
     objective: str = "edp"
-    mapper: str = "random"
+    mapper: str = "exact"
     effort: int = 200
     seed: int = 0
 

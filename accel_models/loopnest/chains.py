@@ -596,5 +596,3 @@ def new_tables(question, signatures, signature_count, keys, runs):  # type: igno
         np.full((shape[0], shape[1], shape[2], width), np.inf), np.empty((4096, width), dtype=np.float64),
         np.empty((4096, question.free.shape[0] + 1, 2), dtype=np.int32), np.zeros(1, dtype=np.int64),
     )  # fmt: skip
-
-

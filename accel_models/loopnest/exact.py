@@ -35,7 +35,9 @@ def begin(layer, machine, most, fixed, order, mac_energy_pj, objective):  # type
 
 
 @kernel
-def carry_on(question, runs, run_of_term, tables, perms, splits, ranks, energies, cycles, start, objective, best, limit):  # type: ignore[no-untyped-def]
+def carry_on(
+    question, runs, run_of_term, tables, perms, splits, ranks, energies, cycles, start, objective, best, limit
+):  # type: ignore[no-untyped-def]
     """Search on from split `start`; return (tables, best, next split)."""
     return search_splits(
         question, runs, run_of_term, tables, perms, splits, ranks, energies, cycles, start, objective, best, limit

@@ -182,5 +182,3 @@ def runs_of(question):  # type: ignore[no-untyped-def]
 def relevant(dataspace, dim):  # type: ignore[no-untyped-def]
     """Tell whether loops over a dim touch other elements of a dataspace."""
     return not irrelevant(dataspace) >> dim & 1
-
-

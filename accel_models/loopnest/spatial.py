@@ -157,7 +157,11 @@ def splits_of(question, signatures, counts):  # type: ignore[no-untyped-def]
             if lanes > machine[level, FAN_X] * machine[level, FAN_Y]:
                 fits = False
                 break
-            if two_sided[level] and (last or not rules[level]) and not pack(question, level, spread[depth + 1, level], scratch):
+            if (
+                two_sided[level]
+                and (last or not rules[level])
+                and not pack(question, level, spread[depth + 1, level], scratch)
+            ):
                 fits = False
                 break
         if not fits:

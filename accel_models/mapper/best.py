@@ -9,8 +9,9 @@ from accel_models.accelerator import Accelerator
 from accel_models.errors import MappingError, UnknownNameError, unknown_name
 from accel_models.mapper import exact, sampled
 from accel_models.mapper.base import OBJECTIVES, Found, MappingResult, lower_bound, objective_value, refuse_unmappable
+from accel_models.mapper.refusal import reason
 from accel_models.mapping import Mapping
-from accel_models.plan import make_plan
+from accel_models.plan import Plan, make_plan
 from accel_models.workload import Layer
 
 MAPPERS: dict[str, Callable[..., Found]] = {"exact": exact.search, "random": sampled.search}
@@ -63,9 +64,19 @@ def mapping_front(
     try:
         points = exact.front(plan, time_limit_s)
     except MappingError as error:
-        raise MappingError(f"{accelerator.name}: layer {layer}: {error}") from None
+        raise _refusal(error, plan, accelerator, layer) from None
     seconds = time.perf_counter() - start
     return tuple(_result(layer, accelerator, "edp", point, seconds, "exact") for point in points)
+
+
+def _refusal(error: MappingError, plan: Plan, accelerator: Accelerator, layer: Layer) -> MappingError:
+    """Return the error that a user sees: the reason, where it is proven that no legal mapping exists."""
+    said = (
+        reason(plan, accelerator, lambda other: exact.search(other, "latency"))
+        if isinstance(error, exact.NoMappingError)
+        else str(error)
+    )
+    return MappingError(f"{accelerator.name}: layer {layer} cannot be mapped: {said}")
 
 
 def _result(
@@ -95,7 +106,7 @@ def find(
     try:
         found = MAPPERS[mapper](plan, objective, effort, seed, **limit)
     except MappingError as error:
-        raise MappingError(f"{accelerator.name}: layer {layer}: {error}") from None
+        raise _refusal(error, plan, accelerator, layer) from None
     # A search finds every hole in a cost model: no answer leaves here that does more MACs per cycle than there are.
     if found.latency_cycles * accelerator.macs_per_cycle < layer.macs:
         raise AssertionError(

@@ -23,6 +23,10 @@ _SLICE = 200_000
 """Nodes between two looks at the clock: some 20 ms."""
 
 
+class NoMappingError(MappingError):
+    """It is proven that no legal mapping exists."""
+
+
 def search(
     plan: Plan, objective: str, effort: int = 0, seed: int = 0, time_limit_s: float | None = None
 ) -> Found:  # fmt: skip
@@ -40,7 +44,12 @@ def search(
     energy, cycles = float(best.energies[0]), float(best.cycles[0])
     value = objective_value(objective, energy, cycles)
     return Found(
-        best.mappings[0].copy(), energy, cycles, int(best.tally[0]), bound is None, value if bound is None else min(bound, value)
+        best.mappings[0].copy(),
+        energy,
+        cycles,
+        int(best.tally[0]),
+        bound is None,
+        value if bound is None else min(bound, value),
     )
 
 
@@ -54,7 +63,14 @@ def front(plan: Plan, time_limit_s: float | None = None) -> list[Found]:
     """
     best, bound = _run(plan, "front", time_limit_s)
     return [
-        Found(best.mappings[i].copy(), float(best.energies[i]), float(best.cycles[i]), int(best.tally[0]), bound is None, 0.0)
+        Found(
+            best.mappings[i].copy(),
+            float(best.energies[i]),
+            float(best.cycles[i]),
+            int(best.tally[0]),
+            bound is None,
+            0.0,
+        )
         for i in range(int(best.number[0]))
     ]
 
@@ -77,7 +93,9 @@ def _run(plan: Plan, objective: str, time_limit_s: float | None) -> tuple[Any, f
             break
     proven = place == len(ranks)
     if best.number[0] == 0:
-        raise MappingError("no legal mapping exists" if proven else f"no legal mapping was found in {time_limit_s} s")
+        if proven:
+            raise NoMappingError("no legal mapping exists")
+        raise MappingError(f"no legal mapping was found in {time_limit_s} s")
     if proven:
         return best, None
     left = ranks[place:]

@@ -27,7 +27,7 @@ def evaluate(
     accelerator: Accelerator,
     *,
     objective: str = "edp",
-    mapper: str = "random",
+    mapper: str = "exact",
     effort: int = 1000,
     seed: int = 0,
     cache: Cache | None = None,

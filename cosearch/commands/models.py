@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cosearch.commands.options import EffortOption, Format, FormatOption, SeedOption, TargetOption
+from cosearch.commands.options import EffortOption, Format, FormatOption, MapperOption, SeedOption, TargetOption
 from cosearch.commands.output import print_json, print_table
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def evaluate(
     target: TargetOption,
     resolution: Annotated[int | None, typer.Option(min=1, help="Input size in pixels.")] = None,
     objective: Annotated[str, typer.Option(help="What mappings minimise: edp, energy or latency.")] = "edp",
+    mapper: MapperOption = "exact",
     effort: EffortOption = 1000,
     seed: SeedOption = 0,
     format: FormatOption = Format.table,
@@ -30,7 +31,7 @@ def evaluate(
     from accel_models.description import load_target
 
     cost = load_target(target).evaluate(
-        named_network(network, resolution), objective=objective, effort=effort, seed=seed
+        named_network(network, resolution), objective=objective, mapper=mapper, effort=effort, seed=seed
     )
     if format is Format.json:
         print_json(cost_json(cost))
@@ -51,6 +52,7 @@ def roofline(
     ] = None,
     resolution: Annotated[int | None, typer.Option(min=1, help="Input size in pixels.")] = None,
     objective: Annotated[str, typer.Option(help="What mappings minimise: edp, energy or latency.")] = "edp",
+    mapper: MapperOption = "exact",
     effort: EffortOption = 1000,
     seed: SeedOption = 0,
     format: FormatOption = Format.table,
@@ -61,7 +63,7 @@ def roofline(
     from cosearch.report.roofline import plot_roofline, roofline_json, roofline_table
 
     accelerator, known = load_target(target), named_network(network, resolution)
-    cost = accelerator.evaluate(known, objective=objective, effort=effort, seed=seed)
+    cost = accelerator.evaluate(known, objective=objective, mapper=mapper, effort=effort, seed=seed)
     found = network_roofline(known, accelerator, cost)
     if output or format is Format.table:
         output = output or Path("roofline.png")
@@ -83,7 +85,7 @@ def map_layer(
     layer: Annotated[str | None, typer.Option(help="Loop bounds, such as 'K256 C256 P14 Q14 R3 S3 stride=2'.")] = None,
     network: Annotated[str | None, typer.Option(help="Map every distinct layer of a network instead.")] = None,
     objective: Annotated[str, typer.Option(help="edp, energy or latency.")] = "edp",
-    mapper: Annotated[str, typer.Option(help="Who looks for the mapping.")] = "random",
+    mapper: MapperOption = "exact",
     effort: EffortOption = 1000,
     seed: SeedOption = 0,
     format: FormatOption = Format.table,

@@ -30,5 +30,8 @@ TargetOption = Annotated[
     str, typer.Option("--target", help="A name of `cosearch targets list`, or a description file.")
 ]
 RunArgument = Annotated[Path, typer.Argument(help="Folder of the run.")]
-EffortOption = Annotated[int, typer.Option(min=1, help="Mappings a sampling mapper tries per layer.")]
+EffortOption = Annotated[int, typer.Option(min=1, help="Mappings that --mapper random or naas tries per layer.")]
+MapperOption = Annotated[
+    str, typer.Option(help="Who looks for mappings: exact (the best of all, proven), random or naas.")
+]
 SeedOption = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]

@@ -14,6 +14,7 @@ from cosearch.commands.options import (
     EffortOption,
     Format,
     FormatOption,
+    MapperOption,
     RunArgument,
     SeedOption,
     TableOrJson,
@@ -58,6 +59,7 @@ def search(
     network: Annotated[
         str | None, typer.Option(help="With --fix network: a name of `cosearch list networks`, or a CONFIG.json.")
     ] = None,
+    mapper: MapperOption = "exact",
     effort: EffortOption = 200,
     workers: Annotated[int, typer.Option(help="Processes.")] = 2,
 ) -> None:
@@ -80,7 +82,7 @@ def search(
             population=population,
             seed=seed,
             fix_hardware=fix is Fix.hardware,
-            mapping=MappingOptions(effort=effort),
+            mapping=MappingOptions(mapper=mapper, effort=effort),
             workers=workers,
             out=out,
             on_progress=watch,

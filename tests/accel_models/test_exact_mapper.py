@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -156,10 +157,15 @@ def assert_no_worse(better: dict[str, float], worse: dict[str, float]) -> None:
 
 
 @pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", [target for target in TARGETS if target != "simba_like"])
 def test_fewer_rules_are_never_worse(target: str, name: str) -> None:
     accelerator = load_target(target)
     assert_no_worse(values(LAYERS[name], free(accelerator)), values(LAYERS[name], accelerator))
+
+
+def test_fewer_rules_are_never_worse_with_three_meshes() -> None:
+    layer, accelerator = Layer(K=8, C=8, P=4, Q=2, R=3), load_target("simba_like")
+    assert_no_worse(values(layer, free(accelerator)), values(layer, accelerator))
 
 
 MORE = {
@@ -201,14 +207,9 @@ def test_layers_of_ones_and_of_primes(layer: Layer) -> None:
 def test_what_another_layer_left_behind_changes_nothing() -> None:
     """Tables are kept by shape and rules: layers that differ in one thing only must not share an answer."""
     accelerator = load_target("eyeriss")
-    layers = [
-        Layer(K=16, C=16, P=12, Q=12, R=3, S=3),
-        Layer(K=16, C=16, P=12, Q=12, R=3, S=3, stride_w=2),
-        Layer(K=16, C=16, P=12, Q=12, R=3, S=3, dilation_h=2),
-        Layer(K=16, C=16, P=12, Q=12, R=3, S=3, weight_bits=8),
-        Layer(K=16, C=16, P=12, Q=12, R=3, S=3, N=2),
-        Layer(K=16, C=16, P=12, Q=12, R=3, S=3, G=2),
-    ]
+    plain = Layer(K=8, C=6, P=6, Q=2, R=3)
+    others = ({"stride_w": 2}, {"dilation_w": 2}, {"weight_bits": 8}, {"N": 2}, {"G": 2})
+    layers = [plain, *(replace(plain, **change) for change in others)]
     machines = [accelerator, free(accelerator), with_values(accelerator, {"input_spad.entries": 24})]
     cold = {}
     for place, machine in enumerate(machines):
