@@ -7,7 +7,9 @@ outermost is DRAM. Every quantity carries its unit in its name. What the kernels
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -24,6 +26,9 @@ PositiveFloat = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
 Dataspace = Literal["weights", "inputs", "outputs"]
 Dim = Literal["N", "K", "C", "P", "Q", "R", "S", "G"]
+
+Bypasses = tuple[tuple[Dataspace, ...], ...]
+"""Dataspaces that each level lets pass, innermost first."""
 
 MOST_CHOICES = 100_000
 """Most choices of one knob of a search section."""
@@ -108,6 +113,7 @@ class AccessEnergy(Frozen):
 class MemoryLevel(Frozen):
     """One level of the memory hierarchy; all numbers are per instance.
 
+    A mapping keeps every dataspace in `keeps`, but those in `may_bypass` only if it pays.
     `partial_sum_bits` is the width of an output in an accumulator, where it differs from that of a finished one.
 
     A quantity left out (energy, area) is estimated by `technology.py` from the component, its size, width and node.
@@ -118,6 +124,7 @@ class MemoryLevel(Frozen):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     component: Literal["register_file", "sram", "dram"]
     keeps: tuple[Dataspace, ...]
+    may_bypass: tuple[Dataspace, ...] = ()
     entries: PositiveInt | None = None
     word_bits: PositiveInt = 16
     partial_sum_bits: PositiveInt | None = None
@@ -139,6 +146,12 @@ class MemoryLevel(Frozen):
     def _consistent(self) -> Self:
         if not self.keeps or len(set(self.keeps)) != len(self.keeps):
             raise ValueError(f"keeps {list(self.keeps)} must name one or more of {list(DATASPACES)}, each once")
+        if len(set(self.may_bypass)) != len(self.may_bypass) or not set(self.may_bypass) <= set(self.keeps):
+            raise ValueError(
+                f"may_bypass {list(self.may_bypass)} must name dataspaces of keeps, {list(self.keeps)}, each once"
+            )
+        if self.may_bypass and self.component == "dram":
+            raise ValueError("may_bypass: dram keeps every dataspace")
         if (self.entries is None) != (self.component == "dram"):
             raise ValueError(
                 "entries must be left out for dram (unlimited)"
@@ -307,6 +320,38 @@ class Accelerator(Frozen):
         return next((place for place, level in enumerate(self.levels) if level.holds_tensors), None)
 
     @functools.cached_property
+    def bypass_choices(self) -> tuple[Bypasses, ...]:
+        """Everything that a mapping may bypass: per choice the bypassed dataspaces of each level; first, nothing."""
+        per_level = [
+            [
+                combination
+                for size in range(len(level.may_bypass) + 1)
+                for combination in _in_order(level.may_bypass, size)
+            ]
+            for level in self.levels
+        ]
+        return tuple(itertools.product(*per_level))
+
+    def bypassing(self, bypasses: Bypasses) -> Accelerator:
+        """Return this machine with these dataspaces not kept (per level, innermost first) and no choice left.
+
+        Raises
+        ------
+        ValueError
+            If a level may not bypass one of them.
+        """
+        if not any(level.may_bypass for level in self.levels) and not any(bypasses):
+            return self  # as almost always
+        levels = []
+        for level, gone in zip(self.levels, bypasses, strict=True):
+            for name in gone:
+                if name not in level.may_bypass:
+                    raise ValueError(f"level {level.name!r} may not bypass {name}; it may: {list(level.may_bypass)}")
+            keeps = tuple(name for name in level.keeps if name not in gone)
+            levels.append(level.model_copy(update={"keeps": keeps, "may_bypass": ()}))
+        return self.model_copy(update={"levels": tuple(levels)})
+
+    @functools.cached_property
     def leakage_breakdown_mw(self) -> tuple[tuple[str, float], ...]:
         """Leakage of all instances of each level, of the MACs, and of the rest of the chip: what is given, by name."""
         parts = [
@@ -354,12 +399,18 @@ class Accelerator(Frozen):
         return evaluate(network, self, **options)
 
 
+def _in_order(names: tuple[Dataspace, ...], size: int) -> Iterable[tuple[Dataspace, ...]]:
+    return itertools.combinations([name for name in DATASPACES if name in names], size)
+
+
 def _check_tensor_level(levels: tuple[MemoryLevel, ...]) -> None:
     """Refuse a level that cannot hold tensors between operations: all of their traffic with DRAM must pass through it."""
     holders = [place for place, level in enumerate(levels) if level.holds_tensors]
     if len(holders) > 1:
         names = ", ".join(repr(levels[place].name) for place in holders)
         raise ValueError(f"holds_tensors is true for {names}; one level can hold tensors")
+    if holders and any(level.may_bypass for level in levels):
+        raise ValueError("holds_tensors and may_bypass cannot be used together")
     for place in holders:
         level, outside = levels[place], levels[place + 1 :]
         said = f"holds_tensors: level {level.name!r}"

@@ -73,6 +73,10 @@ def layer_cost(layer: Layer, accelerator: Accelerator, mapping: Mapping) -> Laye
     given = [level.level for level in mapping.levels]
     if given != names:
         raise MappingError(f"mapping has levels {given}, {accelerator.name} has {names} (innermost first)")
+    try:
+        accelerator = accelerator.bypassing(mapping.bypasses)
+    except ValueError as error:
+        raise MappingError(f"mapping: {error}") from None
     plan, arrays = make_plan(layer, accelerator), mapping.to_array()[None]
     bounds = np.zeros((plan.levels, kernels.BOUND_COLUMNS), dtype=np.int64)
     sums = np.zeros((plan.levels, kernels.SUM_COLUMNS))

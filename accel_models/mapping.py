@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accel_models.accelerator import Accelerator
+from accel_models.accelerator import Accelerator, Bypasses, Dataspace
 from accel_models.errors import MappingError
 from accel_models.workload import DATASPACES, DIMS
 
@@ -19,12 +19,16 @@ Loops = tuple[tuple[str, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class LevelMapping:
-    """The loops that one level owns: temporal (innermost first), and spatial over its children along X and Y."""
+    """The loops that one level owns: temporal (innermost first), and spatial over its children along X and Y.
+
+    `bypasses` are dataspaces that pass by, of those that the description says may.
+    """
 
     level: str
     temporal: Loops = ()
     spatial_x: Loops = ()
     spatial_y: Loops = ()
+    bypasses: tuple[Dataspace, ...] = ()
 
     def __post_init__(self) -> None:
         for place, loops in (("temporal", self.temporal), ("spatial_x", self.spatial_x), ("spatial_y", self.spatial_y)):
@@ -58,16 +62,22 @@ class Mapping:
             rows[3] = inner + [dim for dim in range(len(DIMS)) if dim not in inner]
         return array
 
+    @property
+    def bypasses(self) -> Bypasses:
+        """Dataspaces that each level lets pass."""
+        return tuple(level.bypasses for level in self.levels)
+
     @classmethod
-    def from_array(cls, array: NDArray[np.int32], accelerator: Accelerator) -> Mapping:
+    def from_array(cls, array: NDArray[np.int32], accelerator: Accelerator, bypasses: Bypasses = ()) -> Mapping:
         """Return the mapping that a kernel's array (levels, 4, 8) describes."""
         levels = []
-        for rows, level in zip(array, accelerator.levels, strict=True):
+        nothing: Bypasses = ((),) * len(array)
+        for rows, level, gone in zip(array, accelerator.levels, bypasses or nothing, strict=True):
             temporal = tuple((DIMS[dim], int(rows[0, dim])) for dim in rows[3] if rows[0, dim] > 1)
             across, down = (
                 tuple((DIMS[dim], int(row[dim])) for dim in range(len(DIMS)) if row[dim] > 1) for row in rows[1:3]
             )
-            levels.append(LevelMapping(level.name, temporal, across, down))
+            levels.append(LevelMapping(level.name, temporal, across, down, gone))
         return cls(tuple(levels))
 
     def loop_nest(self, accelerator: Accelerator | None = None) -> str:
@@ -78,7 +88,7 @@ class Mapping:
         keeps = {level.name: level.keeps for level in accelerator.levels} if accelerator else {}
         lines, depth = [], 0
         for level in reversed(self.levels):
-            held = [name for name in DATASPACES if name in keeps.get(level.level, ())]
+            held = [name for name in DATASPACES if name in keeps.get(level.level, ()) and name not in level.bypasses]
             lines.append(f"{level.level}" + (f"  [{', '.join(held)}]" if held else ""))
             spatial = [(*loop, f"parallel {axis}") for axis, loops in (("Y", level.spatial_y), ("X", level.spatial_x))
                        for loop in reversed(loops)]  # fmt: skip

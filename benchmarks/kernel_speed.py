@@ -37,7 +37,7 @@ def draw(plan: Plan, rows: int, seed: int) -> NDArray[np.int32]:
     return mappings[:found]
 
 
-@numba.njit(nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(nogil=True)
 def spin(steps: int) -> int:
     """A chain of dependent multiplications: no memory, nothing to vectorise."""
     state = np.uint64(1)

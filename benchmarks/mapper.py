@@ -119,9 +119,6 @@ def problems_of(
 
 def forget() -> None:
     """Drop all that mappers keep from one call to the next: tables, and what small caches of these modules hold."""
-    exact = sys.modules.get("accel_models.mapper.exact")
-    if exact is not None:
-        exact.clear_tables()
     for name, module in list(sys.modules.items()):
         if name == "accel_models.plan" or name.startswith("accel_models.mapper."):
             for member in vars(module).values():
@@ -205,13 +202,13 @@ def table(title: str, measured: Sequence[Measured]) -> list[str]:
     return lines
 
 
-def gap_of(each: Measured, sampler: str) -> float | None:
+def gap_of(each: Measured, sampler: str, most_s: float) -> float | None:
     """Return how far a sampler stays above the proven optimum (0.01: one per cent) in ten times the exact mapper's time.
 
-    Its effort is chosen by time: short runs tell its speed, a long one takes what is left. None where it finds nothing; -1
-    where it maps a layer that the exact mapper refuses.
+    It never takes more than `most_s`. Its effort is chosen by time: short runs tell its speed, a long one takes what is
+    left. None where it finds nothing; -1 where it maps a layer that the exact mapper refuses.
     """
-    budget_s, spent, effort, tried, values = SAMPLER_TIME * each.ms * 1e-3, 0.0, 64, 0, []
+    budget_s, spent, effort, tried, values = min(most_s, SAMPLER_TIME * each.ms * 1e-3), 0.0, 64, 0, []
     while spent < budget_s and effort >= 16:
         start = time.process_time()
         found = search(each.problem, sampler, effort=effort, seed=tried)
@@ -225,14 +222,15 @@ def gap_of(each: Measured, sampler: str) -> float | None:
 
 
 def gaps(
-    measured: Sequence[Measured], samplers: Sequence[str]
+    measured: Sequence[Measured], samplers: Sequence[str], most_s: float
 ) -> dict[str, dict[tuple[str, str, str], list[float | None]]]:
     """Return the gaps of every sampler, by target, dataflow and objective, where the answer is proven."""
     found: dict[str, dict[tuple[str, str, str], list[float | None]]] = {}
     for sampler in samplers:
+        compile_seconds([each.problem for each in measured], sampler)
         for place, rows in rows_of(measured).items():
             proven = [each for each in rows if each.result is None or each.result.optimal]
-            found.setdefault(sampler, {})[place] = [gap_of(each, sampler) for each in proven]
+            found.setdefault(sampler, {})[place] = [gap_of(each, sampler, most_s) for each in proven]
     return found
 
 
@@ -348,6 +346,7 @@ def main(
     mapper: Annotated[str, typer.Option(help="Whose time is measured.")] = "exact",
     time_limit: Annotated[float, typer.Option(min=0.001, help="Seconds per layer.")] = 10.0,
     samplers: Annotated[bool, typer.Option("--samplers", help="Also measure what samplers miss.")] = False,
+    sampler_limit: Annotated[float, typer.Option(min=0.01, help="Most seconds of a sampler per layer.")] = 60.0,
     pairs: Annotated[int, typer.Option(min=0, help="Random pairs on eyeriss to evaluate.")] = 20,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
 ) -> None:
@@ -364,7 +363,7 @@ def main(
     _say(table("what the mapper keeps, kept from layer to layer", cached))
     figures: Json = {**figures_of(uncached, cached), "compile_seconds": compiling, "mapper": mapper}
     if samplers:
-        found = gaps(uncached, [name for name in MAPPERS if name != mapper])
+        found = gaps(uncached, [name for name in MAPPERS if name != mapper], sampler_limit)
         _say(gap_table(found))
         figures["samplers"] = {
             name: gap_summary([gap for row in rows.values() for gap in row]) for name, rows in found.items()

@@ -229,13 +229,14 @@ def _mapping(levels: list[Json], names: list[str]) -> Mapping:
         raise ValueError(f"the mapping's levels {given} are not the machine's {names}")
     return Mapping(
         tuple(
-            LevelMapping(
-                name,
-                **{side: tuple((loop[0], loop[1]) for loop in level.get(key, ())) for key, side in _SIDES.items()},
-            )
+            LevelMapping(name, *(_loops_of(level, key) for key in ("T", "X", "Y")))
             for name, level in zip(names, levels, strict=True)
         )
     )
+
+
+def _loops_of(level: Json, side: str) -> Any:
+    return tuple((loop[0], loop[1]) for loop in level.get(side, ()))
 
 
 def _residuals(levels: list[Json]) -> tuple[Residual, ...]:

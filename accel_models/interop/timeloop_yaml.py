@@ -117,6 +117,7 @@ def to_timeloop(layer: Layer, accelerator: Accelerator, mapping: Mapping) -> dic
     given = [level.level for level in mapping.levels]
     if given != names:
         raise MappingError(f"mapping has levels {given}, {accelerator.name} has {names} (innermost first)")
+    accelerator = accelerator.bypassing(mapping.bypasses)
     head = f"# {layer} on {accelerator.name}; energies in ERT.yaml, areas in ART.yaml\n"
     return {
         "architecture.yaml": head + _architecture(layer, accelerator, mapping),

@@ -105,22 +105,23 @@ def spread_of(question, tables, split, spread):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def add_words(question, ports, linear, term, level, write, words, energy):  # type: ignore[no-untyped-def]
+def add_words(energies, cycles, ports, term, level, write, words, energy):  # type: ignore[no-untyped-def]
     """Count `words` per unit of a term (the last: constant) at a level: each costs `energy`, and its port's time."""
-    linear.energy[term] += words * energy
+    energies[term] += words * energy
     for port in range(ports.shape[0]):
         column = ports[port, 1]
         if ports[port, 0] == level and (column == SHARED_BW or (column == WRITE_BW) == write):
-            linear.ports[port, term] += words
+            cycles[port, term] += words
 
 
 @kernel
 def linearise(question, spread, ports, linear):  # type: ignore[no-untyped-def]
     """Fill `linear` for one split."""
     machine, layer, terms = question.machine, question.layer, question.terms
+    energies, cycles = linear.energy, linear.ports
     levels, constant = machine.shape[0], terms.shape[0]
-    linear.energy[:] = 0.0
-    linear.ports[:] = 0.0
+    energies[:] = 0.0
+    cycles[:] = 0.0
     macs, outputs, lanes = 1.0, 1.0, 1.0
     for dim in range(8):
         macs *= layer[dim]
@@ -129,7 +130,7 @@ def linearise(question, spread, ports, linear):  # type: ignore[no-untyped-def]
         for level in range(levels):
             lanes *= spread[level, dim]
     linear.compute[0] = macs / lanes
-    linear.energy[constant] = macs * question.mac_energy_pj
+    energies[constant] = macs * question.mac_energy_pj
     term = 0
     for dataspace in range(3):
         child = -1
@@ -150,26 +151,27 @@ def linearise(question, spread, ports, linear):  # type: ignore[no-untyped-def]
                 term += 1
             width, block = machine[level, WIDTH + dataspace], machine[level, BLOCK]
             words = amount * width / shared
-            add_words(question, ports, linear, access, level, False, words, machine[level, E_READ] / block)
+            add_words(energies, cycles, ports, access, level, False, words, machine[level, E_READ] / block)
             if dataspace == OUTPUTS:
-                add_words(question, ports, linear, access, level, True, words, machine[level, E_UPDATE] / block)
+                add_words(energies, cycles, ports, access, level, True, words, machine[level, E_UPDATE] / block)
                 kept = outputs * width
                 for outer in range(level + 1, levels):
                     kept *= spread[outer, C] * spread[outer, R] * spread[outer, S]
                 if machine[level, READS_BACK] == 0.0:
-                    add_words(question, ports, linear, constant, level, False, -kept, machine[level, E_READ] / block)
+                    add_words(energies, cycles, ports, constant, level, False, -kept, machine[level, E_READ] / block)
                 if level < levels - 1:
-                    add_words(question, ports, linear, constant, level, True, -kept, machine[level, E_WRITE] / block)
+                    add_words(energies, cycles, ports, constant, level, True, -kept, machine[level, E_WRITE] / block)
             if child >= 0:
                 width, block = machine[child, WIDTH + dataspace], machine[child, BLOCK]
-                add_words(question, ports, linear, fill, child, True, width, machine[child, E_WRITE] / block)
+                add_words(energies, cycles, ports, fill, child, True, width, machine[child, E_WRITE] / block)
             child = level
     for port in range(ports.shape[0]):
-        used = 1.0
+        rate = machine[ports[port, 0], ports[port, 1]]
         for outer in range(ports[port, 0] + 1, levels):
             for dim in range(8):
-                used *= spread[outer, dim]
-        linear.ports[port] /= used * machine[ports[port, 0], ports[port, 1]]
+                rate *= spread[outer, dim]
+        for column in range(constant + 1):
+            cycles[port, column] /= rate
 
 
 @kernel
@@ -216,10 +218,10 @@ def improves(objective, best, energy, cycles):  # type: ignore[no-untyped-def]
         return True
     e, c = best.energies[0], best.cycles[0]
     if objective == FRONT:
+        better = True
         for point in range(best.number[0]):
-            if best.cycles[point] <= cycles and best.energies[point] <= energy:
-                return False
-        return True
+            better &= best.cycles[point] > cycles or best.energies[point] > energy
+        return better
     if objective == EDP:
         return energy * cycles < e * c
     if objective == LATENCY:
@@ -303,8 +305,9 @@ def new_scratch(question, width):  # type: ignore[no-untyped-def]
     """Return a `Scratch`."""
     groups, levels = question.groups.shape[0], question.machine.shape[0]
     return Scratch(
-        np.ones((groups + 1, width)), np.ones((groups + 1, width)), np.ones((groups + 1, width)), np.ones((1, width)),
-        np.zeros(groups, dtype=np.int64), np.zeros(groups, dtype=np.int64), np.zeros(groups, dtype=np.int64), np.ones((1, levels, 4, 8), dtype=np.int32),
+        np.ones((groups + 1, width)), np.ones((groups + 1, width)), np.ones((groups + 1, width)),
+        np.ones((1, width)), np.zeros(groups, dtype=np.int64), np.zeros(groups, dtype=np.int64),
+        np.zeros(groups, dtype=np.int64), np.ones((1, levels, 4, 8), dtype=np.int32),
         np.zeros((levels, BOUND_COLUMNS), dtype=np.int64), np.zeros((levels, SUM_COLUMNS)),
         np.zeros((levels, 3, COUNT_COLUMNS)),
     )  # fmt: skip
@@ -475,9 +478,9 @@ def rank_splits(question, tables, splits, ports, linear, objective):  # type: ig
 
 
 @kernel
-def class_passes(
+def class_passes(  # type: ignore[no-untyped-def]
     relaxed, key_of, row, split, energies, ports, compute, objective, found, cycles, number, to_come, ones
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Tell whether an order class is worth making tables for: bound it by the relaxed least of each group."""
     terms = relaxed.shape[3]
     energy = energies[terms]
@@ -499,25 +502,25 @@ def tabled(question, runs, run_of_term, tables, row, split, scratch):  # type: i
 
     Returns (tables, whether every group has a row).
     """
-    groups = question.groups.shape[0]
-    for group in range(groups - 1, -1, -1):
-        key, signature = tables.key_of[row, group], split[group]
-        if tables.count[group, key, signature] < 0:
+    key_of, counts, firsts, least = tables.key_of, tables.count, tables.first, tables.least
+    to_come, first, ends = scratch.to_come, scratch.first, scratch.ends
+    for group in range(key_of.shape[1] - 1, -1, -1):
+        key, signature = key_of[row, group], split[group]
+        if counts[group, key, signature] < 0:
             tables = make_table(question, runs, run_of_term, tables, group, key, signature)
-        if tables.count[group, key, signature] == 0:
+        if counts[group, key, signature] == 0:
             return tables, False
-        scratch.first[group] = tables.first[group, key, signature]
-        scratch.ends[group] = scratch.first[group] + tables.count[group, key, signature]
-        for column in range(scratch.to_come.shape[1]):
-            least = tables.least[group, key, signature, column]
-            scratch.to_come[group, column] = scratch.to_come[group + 1, column] * least
+        first[group] = firsts[group, key, signature]
+        ends[group] = first[group] + counts[group, key, signature]
+        for column in range(to_come.shape[1]):
+            to_come[group, column] = to_come[group + 1, column] * least[group, key, signature, column]
     return tables, True
 
 
 @kernel
-def search_split(
+def search_split(  # type: ignore[no-untyped-def]
     question, runs, run_of_term, tables, perms, split, spread, linear, objective, best, scratch
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Search one split (`spread` and `linear` are its own); return (tables, best)."""
     groups, terms = question.groups.shape[0], question.terms.shape[0]
     energies, ports, compute = linear.energy, linear.ports, linear.compute[0]
@@ -548,9 +551,9 @@ def search_split(
 
 
 @kernel
-def search_splits(
+def search_splits(  # type: ignore[no-untyped-def]
     question, runs, run_of_term, tables, perms, splits, order, energies, cycles, start, objective, best, node_limit
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Search splits in the given order from `start` until all are done or `node_limit` more nodes were seen.
 
     Returns (tables, best, next split to search).

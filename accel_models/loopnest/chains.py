@@ -67,15 +67,16 @@ def divisors_of(number):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def useful_slots(question, spared, halo, ones, runs, dim, partner):  # type: ignore[no-untyped-def]
+def useful_slots(  # type: ignore[no-untyped-def]
+    layer, free, most, fixed, spreads, caps, spared, halo, ones, runs, dim, partner
+):  # fmt: skip
     """Levels where a temporal factor of `dim` may pay, as a bit mask.
 
     A slot is left out if another one is at least as good in every term and every cap, whatever the factor. The inputs'
     window makes an exception: only where a larger tile is never worse (a step of one) may an inner slot stand for an
     outer one.
     """
-    levels = question.free.shape[0]
-    layer = question.layer
+    levels = free.shape[0]
     good, role = np.zeros(levels, dtype=np.int64), np.zeros(levels, dtype=np.int64)
     bad = np.zeros(levels, dtype=np.int64)
     step = layer[dim + 5] if partner >= 0 else 1  # stride of P or Q, dilation of R or S
@@ -94,21 +95,21 @@ def useful_slots(question, spared, halo, ones, runs, dim, partner):  # type: ign
                 if halo[run] >= 0 and here:
                     role[level] |= 1 << (31 + run)
         for other in range(levels):
-            if partner >= 0 and question.spreads[other, dim] and question.spreads[other, partner] and level < other:
+            if partner >= 0 and spreads[other, dim] and spreads[other, partner] and level < other:
                 role[level] |= 1 << (48 + other)
-        for cap in range(question.caps.shape[0]):
-            if question.caps[cap, 0] >= level and relevant(question.caps[cap, 1], dim):
+        for cap in range(caps.shape[0]):
+            if caps[cap, 0] >= level and relevant(caps[cap, 1], dim):
                 bad[level] |= 1 << cap
     useful = 0
     for b in range(levels):
-        if not question.free[b] >> dim & 1 or ones >> (8 * b + dim) & 1:
+        if not free[b] >> dim & 1 or ones >> (8 * b + dim) & 1:
             continue
         needed = True
-        if question.fixed[b, TEMPORAL, dim] == 0:
+        if fixed[b, TEMPORAL, dim] == 0:
             for a in range(levels):
-                if a == b or not question.free[a] >> dim & 1 or ones >> (8 * a + dim) & 1:
+                if a == b or not free[a] >> dim & 1 or ones >> (8 * a + dim) & 1:
                     continue
-                if question.fixed[a, TEMPORAL, dim] or question.most[a, TEMPORAL, dim] < layer[dim]:
+                if fixed[a, TEMPORAL, dim] or most[a, TEMPORAL, dim] < layer[dim]:
                     continue
                 same = good[a] == good[b] and bad[a] == bad[b]
                 if role[a] == role[b] and not good[b] & ~good[a] and not bad[a] & ~bad[b] and (a < b or not same):
@@ -151,7 +152,8 @@ def chains_of(number, useful, most, fixed, ones, dim):  # type: ignore[no-untype
             if rest[depth] <= most[slots[depth], TEMPORAL, dim]:
                 if found == out.shape[0]:
                     out = np.concatenate((out, out))
-                out[found] = base
+                for level in range(levels):
+                    out[found, level] = base[level]
                 for inner in range(count - 1):
                     out[found, slots[inner]] = rest[inner] // rest[inner + 1]
                 out[found, slots[depth]] = rest[depth]
@@ -329,9 +331,13 @@ def chains_in(question, runs, tables, group, key, signature, member):  # type: i
     ones = tables.key_ones[group, key]
     space = tables.signatures[group, signature, :, member].copy()
     useful = useful_slots(
-        question, tables.key_spared[group, key], tables.key_halo[group, key], ones, runs, dim, partner
+        question.layer, question.free, question.most, question.fixed, question.spreads, question.caps,
+        tables.key_spared[group, key], tables.key_halo[group, key], ones, runs, dim, partner,
     )  # fmt: skip
     number = question.layer[dim]
+    if number == 1:  # rules on a dim that the layer does not have do not count
+        alone = np.ones((1, space.shape[0]), dtype=np.int64)
+        return alone, alone
     for level in range(space.shape[0]):
         number //= space[level]
     chains = chains_of(number, useful, question.most, question.fixed, ones, dim)
@@ -339,10 +345,10 @@ def chains_in(question, runs, tables, group, key, signature, member):  # type: i
 
 
 @kernel
-def window_rows(
+def window_rows(  # type: ignore[no-untyped-def]
     layer, machine, terms, caps, run_of_term, halo, columns, p, r, mine, theirs, chain_p, chain_r, at_p, at_r, space,
     values, factors, first,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Fill the rows from `first` with all pairs of chains of two dims that share a window; return the end.
 
     At levels where the window's dims may change places, both ways are tried: a row each.
@@ -436,9 +442,8 @@ def make_table(question, runs, run_of_term, tables, group, key, signature):  # t
 
 
 @kernel
-def inner_fits(question, one, two, space, child, inner_one, inner_two):  # type: ignore[no-untyped-def]
+def inner_fits(layer, machine, caps, one, two, space, child, inner_one, inner_two):  # type: ignore[no-untyped-def]
     """Tell whether tiles of at least these extents at `child` leave room at every level from there outward."""
-    caps, machine, layer = question.caps, question.machine, question.layer
     need, level, at = 0.0, -1, child
     for cap in range(caps.shape[0]):
         if caps[cap, 0] < child:
@@ -464,56 +469,50 @@ def inner_fits(question, one, two, space, child, inner_one, inner_two):  # type:
 
 
 @kernel
-def relaxed_least(question, tables, group, signature, term, variant):  # type: ignore[no-untyped-def]
+def relaxed_least(  # type: ignore[no-untyped-def]
+    layer, machine, caps, one, two, space, dataspace, child, parent, shares, variant
+):  # fmt: skip
     """Bound a group's factor in a term from below by what fits `child` outward, without making a table.
 
-    `variant`: 0 nothing is spared, 1 something is, 2 + 2 * level + member: a window slides along that loop.
+    `shares` tells whether the term counts what the parent is spared by neighbours' common lines. `variant`: 0 nothing is
+    spared in time, 1 something is, 2 + 2 * level + member: a window slides along that loop.
     """
-    one, two = question.groups[group, 0], question.groups[group, 1]
-    space, layer = tables.signatures[group, signature], question.layer
-    dataspace, child = question.terms[term, 0], question.terms[term, 1]
-    levels = space.shape[0]
-    inside, outside = np.ones(2, dtype=np.int64), np.ones(2, dtype=np.int64)
-    share = 1.0  # of the words that enter tiles, what an ACCESS counts at least
-    for level in range(levels):
-        for member in range(2):
-            if level <= child:
-                inside[member] *= space[level, member]
-            else:
-                outside[member] *= space[level, member]
-        if question.terms[term, 3] == ACCESS and child < level <= question.terms[term, 2]:
-            p, r = space[level, 0], space[level, 1]
-            share *= (p + r - 1.0) / (p * r)
+    inside_one, inside_two, outside_one, outside_two, share = 1, 1, 1, 1, 1.0
+    for level in range(space.shape[0]):
+        if level <= child:
+            inside_one *= space[level, 0]
+            inside_two *= space[level, 1]
+        else:
+            outside_one *= space[level, 0]
+            outside_two *= space[level, 1]
+        if shares and child < level <= parent:  # p + r - 1 different sums at least
+            share *= (space[level, 0] + space[level, 1] - 1.0) / (space[level, 0] * space[level, 1])
+    whole_one, whole_two = layer[one], layer[two] if two >= 0 else 1
+    time_one = whole_one // (inside_one * outside_one) if child >= 0 else 1
+    time_two = whole_two // (inside_two * outside_two) if child >= 0 else 1
     window = dataspace == INPUTS and two >= 0
+    one_matters, two_matters = relevant(dataspace, one), two < 0 or relevant(dataspace, two)
     least = np.inf
-    second = layer[two] if two >= 0 else 1
-    for a in divisors_of(layer[one] // (inside[0] * outside[0])) if child >= 0 else np.ones(1, dtype=np.int64):
-        for b in divisors_of(second // (inside[1] * outside[1])) if child >= 0 else np.ones(1, dtype=np.int64):
-            at_one, at_two = a * inside[0], b * inside[1]
-            if child >= 0 and not inner_fits(question, one, two, space, child, at_one, at_two):
+    factors_two = divisors_of(time_two)
+    for a in divisors_of(time_one):
+        for b in factors_two:
+            at_one, at_two = a * inside_one, b * inside_two
+            if child >= 0 and not inner_fits(layer, machine, caps, one, two, space, child, at_one, at_two):
                 break
-            if window:
-                stride, dilation = layer[one + 5], layer[two + 5]
-                width = (at_one - 1.0) * stride + (at_two - 1.0) * dilation + 1.0
-                words = width * (layer[one] // at_one) * (second // at_two) * share
-                if variant >= 2:
-                    level, member = (variant - 2) >> 1, variant & 1
-                    step = float(stride * at_one if member == 0 else dilation * at_two)
-                    steps = (layer[one] // at_one if member == 0 else second // at_two) // outside[member]
-                    for between in range(child + 1, level + 1):
-                        step *= space[between, member]
-                    words *= (1.0 + (steps - 1.0) * min(1.0, step / width)) / steps
-            else:
-                words = 1.0
-                if relevant(dataspace, one):
-                    words *= layer[one]
-                else:
-                    words *= outside[0] if variant else layer[one] // at_one
-                if two >= 0:
-                    if relevant(dataspace, two):
-                        words *= second
-                    else:
-                        words *= outside[1] if variant else second // at_two
+            if not window:
+                words = float(whole_one if one_matters else outside_one if variant else whole_one // at_one)
+                words *= whole_two if two_matters else outside_two if variant else whole_two // at_two
+                least = min(least, words)
+                continue
+            width = (at_one - 1.0) * layer[one + 5] + (at_two - 1.0) * layer[two + 5] + 1.0
+            words = width * (whole_one // at_one) * (whole_two // at_two) * share
+            if variant >= 2:
+                level, member = (variant - 2) >> 1, variant & 1
+                step = float(layer[two + 5] * at_two if member else layer[one + 5] * at_one)
+                steps = whole_two // at_two // outside_two if member else whole_one // at_one // outside_one
+                for between in range(child + 1, level + 1):
+                    step *= space[between, member]
+                words *= (1.0 + (steps - 1.0) * min(1.0, step / width)) / steps
             least = min(least, words)
     return least
 
@@ -521,26 +520,30 @@ def relaxed_least(question, tables, group, signature, term, variant):  # type: i
 @kernel
 def relax(question, run_of_term, tables, group, signature, keys):  # type: ignore[no-untyped-def]
     """Fill `tables.relaxed` of one signature for the first `keys` keys."""
-    terms, second = question.terms, question.groups[group, 1]
-    out = tables.relaxed[group]
+    terms, one, two = question.terms, question.groups[group, 0], question.groups[group, 1]
+    layer, machine, caps, space = question.layer, question.machine, question.caps, tables.signatures[group, signature]
+    key_halo, key_spared, out = tables.key_halo, tables.key_spared, tables.relaxed
     variants = 2 + 2 * question.free.shape[0]
     for term in range(terms.shape[0]):
         known, run = np.full(variants, np.nan), run_of_term[term]
         for key in range(keys):
             first, last = 0, 0
             if run >= 0:
-                halo = tables.key_halo[group, key, run]
+                halo = key_halo[group, key, run]
                 if halo >= 0:
-                    first = 2 + 2 * ((halo & 63) >> 3) + ((halo & 7) == second)
+                    first = 2 + 2 * ((halo & 63) >> 3) + ((halo & 7) == two)
                     last = first + (halo >= EITHER)
-                elif tables.key_spared[group, key, run]:
+                elif key_spared[group, key, run]:
                     first, last = 1, 1
             least = np.inf
             for variant in range(first, max(first, last) + 1):
                 if np.isnan(known[variant]):
-                    known[variant] = relaxed_least(question, tables, group, signature, term, variant)
+                    known[variant] = relaxed_least(
+                        layer, machine, caps, one, two, space, terms[term, 0], terms[term, 1], terms[term, 2],
+                        terms[term, 3] == ACCESS, variant,
+                    )  # fmt: skip
                 least = min(least, known[variant])
-            out[key, signature, term] = least * (1.0 - 1e-12)
+            out[group, key, signature, term] = least * (1.0 - 1e-12)
 
 
 @kernel

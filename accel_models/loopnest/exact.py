@@ -13,8 +13,11 @@ from accel_models.loopnest.spatial import signatures_of, splits_of
 
 
 @kernel
-def begin(layer, machine, most, fixed, order, mac_energy_pj, objective):  # type: ignore[no-untyped-def]
-    """Return all that one search needs, as a tuple that `carry_on` takes; see the modules named there."""
+def begin(layer, machine, most, fixed, order, mac_energy_pj, objective, energy, latency):  # type: ignore[no-untyped-def]
+    """Return all that one search needs, as a tuple that `carry_on` takes; see the modules named there.
+
+    `energy` (pJ) and `latency` (cycles) are to be improved on; infinite for none.
+    """
     question = take_apart(layer, machine, most, fixed, order, mac_energy_pj)
     runs, run_of_term = runs_of(question)
     spared, halo, ones, perms = order_classes(runs, question.free, order, question.slides)
@@ -31,13 +34,15 @@ def begin(layer, machine, most, fixed, order, mac_energy_pj, objective):  # type
         np.full(room, np.inf), np.full(room, np.inf), np.ones((room, machine.shape[0], 4, 8), dtype=np.int32),
         np.zeros(1, dtype=np.int64), np.zeros(4, dtype=np.int64),
     )  # fmt: skip
+    if energy < np.inf:
+        best.energies[0], best.cycles[0], best.number[0] = energy, latency, 1
     return question, runs, run_of_term, tables, perms, splits, ranks, energies, cycles, best
 
 
 @kernel
-def carry_on(
+def carry_on(  # type: ignore[no-untyped-def]
     question, runs, run_of_term, tables, perms, splits, ranks, energies, cycles, start, objective, best, limit
-):  # type: ignore[no-untyped-def]
+):  # fmt: skip
     """Search on from split `start`; return (tables, best, next split)."""
     return search_splits(
         question, runs, run_of_term, tables, perms, splits, ranks, energies, cycles, start, objective, best, limit

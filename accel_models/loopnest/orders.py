@@ -231,10 +231,10 @@ def order_classes(runs, free, order, slides):  # type: ignore[no-untyped-def]
             for a in range(options):
                 needed = True
                 for b in range(options):
-                    if a != b and no_better(a, b, o_spared, o_halo, o_living, o_ones):
-                        if b < a or not no_better(b, a, o_spared, o_halo, o_living, o_ones):
-                            needed = False
-                            break
+                    same = b > a and no_better(b, a, o_spared, o_halo, o_living, o_ones)  # the first of equals stays
+                    if a != b and not same and no_better(a, b, o_spared, o_halo, o_living, o_ones):
+                        needed = False
+                        break
                 if not needed:
                     continue
                 if count == most:

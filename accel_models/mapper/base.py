@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from accel_models.accelerator import Accelerator
+from accel_models.accelerator import Accelerator, Bypasses
 from accel_models.errors import MappingError
 from accel_models.mapping import Mapping
 from accel_models.plan import MACHINE_COLUMNS, Plan
@@ -30,7 +30,8 @@ _WIDTHS = MACHINE_COLUMNS.index("words_per_weight")
 class Found(NamedTuple):
     """A mapper's raw answer: the kernels' mapping array, its cost, and how many mappings were evaluated.
 
-    `optimal` says that it is proven the best; else `lower_bound` is what the mapper knows that none can beat (0: nothing).
+    `bypasses` says what passes by the levels of `array`, where the accelerator leaves that open. `optimal` says that it
+    is proven the best; else `lower_bound` is what the mapper knows that none can beat (0: nothing).
     """
 
     array: NDArray[np.int32]
@@ -39,6 +40,7 @@ class Found(NamedTuple):
     evaluated: int
     optimal: bool = False
     lower_bound: float = 0.0
+    bypasses: Bypasses = ()
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from accel_models.accelerator import Accelerator
+from accel_models.accelerator import Accelerator, Bypasses
 from accel_models.errors import MappingError, UnknownNameError, unknown_name
-from accel_models.mapper import exact, sampled
+from accel_models.mapper import exact, naas, sampled
 from accel_models.mapper.base import OBJECTIVES, Found, MappingResult, lower_bound, objective_value, refuse_unmappable
 from accel_models.mapper.refusal import reason
 from accel_models.mapping import Mapping
 from accel_models.plan import Plan, make_plan
 from accel_models.workload import Layer
 
-MAPPERS: dict[str, Callable[..., Found]] = {"exact": exact.search, "random": sampled.search}
+MAPPERS: dict[str, Callable[..., Found]] = {
+    "exact": exact.search,
+    "random": sampled.search,
+    "naas": naas.search,
+}
 
 
 def best_mapping(
@@ -28,7 +32,8 @@ def best_mapping(
     objective
         ``"energy"`` (pJ), ``"latency"`` (cycles) or ``"edp"`` (pJ x cycles).
     mapper
-        ``"exact"``: the best of all, proven; ``"random"``: seeded sampling of legal mappings.
+        ``"exact"``: the best of all, proven; ``"random"``: seeded sampling of legal mappings; ``"naas"``: evolution
+        of loop orders and tile sizes, as NAAS does it.
     effort
         Mappings that a sampling mapper evaluates.
     seed
@@ -59,23 +64,42 @@ def mapping_front(
         If no legal mapping exists.
     """
     start = time.perf_counter()
-    plan = make_plan(layer, accelerator)
-    refuse_unmappable(plan, accelerator, layer)
-    try:
-        points = exact.front(plan, time_limit_s)
-    except MappingError as error:
-        raise _refusal(error, plan, accelerator, layer) from None
+    points: list[Found] = []
+    for bypasses, machine, plan in _machines(layer, accelerator):
+        try:
+            points += [point._replace(bypasses=bypasses) for point in exact.front(plan, _left(time_limit_s, start))]
+        except MappingError as error:
+            refusal = error, plan, machine
+    if not points:
+        raise _refusal(*refusal, layer)
     seconds = time.perf_counter() - start
-    return tuple(_result(layer, accelerator, "edp", point, seconds, "exact") for point in points)
+    return tuple(_result(layer, accelerator, "edp", point, seconds, "exact") for point in _undominated(points))
+
+
+def _undominated(points: list[Found]) -> list[Found]:
+    front: list[Found] = []
+    for point in sorted(points, key=lambda point: (point.latency_cycles, point.energy_pj)):
+        if not front or point.energy_pj < front[-1].energy_pj:
+            front.append(point)
+    return front
+
+
+def _machines(layer: Layer, accelerator: Accelerator) -> Iterator[tuple[Bypasses, Accelerator, Plan]]:
+    """Yield the machine with every choice of what is bypassed."""
+    for bypasses in accelerator.bypass_choices:
+        machine = accelerator.bypassing(bypasses)
+        yield bypasses, machine, make_plan(layer, machine)
+
+
+def _left(time_limit_s: float | None, start: float) -> float | None:
+    return None if time_limit_s is None else max(0.0, time_limit_s - (time.perf_counter() - start))
 
 
 def _refusal(error: MappingError, plan: Plan, accelerator: Accelerator, layer: Layer) -> MappingError:
-    """Return the error that a user sees: the reason, where it is proven that no legal mapping exists."""
-    said = (
-        reason(plan, accelerator, lambda other: exact.search(other, "latency"))
-        if isinstance(error, exact.NoMappingError)
-        else str(error)
-    )
+    """Return the error that a user sees: with the reason, where it is proven that no legal mapping exists."""
+    said = str(error)
+    if isinstance(error, exact.NoMappingError):
+        said = reason(plan, accelerator, lambda other: exact.search(other, "latency"))
     return MappingError(f"{accelerator.name}: layer {layer} cannot be mapped: {said}")
 
 
@@ -86,8 +110,8 @@ def _result(
     bound = lower_bound(make_plan(layer, accelerator), layer, accelerator, objective)
     bound = max(min(bound, value), found.lower_bound)
     return MappingResult(
-        layer, objective, Mapping.from_array(found.array, accelerator), found.energy_pj, found.latency_cycles,
-        bool(found.optimal or value <= bound), float(bound), found.evaluated, seconds, mapper,
+        layer, objective, Mapping.from_array(found.array, accelerator, found.bypasses), found.energy_pj,
+        found.latency_cycles, bool(found.optimal or value <= bound), float(bound), found.evaluated, seconds, mapper,
     )  # fmt: skip
 
 
@@ -100,16 +124,35 @@ def find(
         raise UnknownNameError(unknown_name("objective", objective, OBJECTIVES))
     if mapper not in MAPPERS:
         raise UnknownNameError(unknown_name("mapper", mapper, MAPPERS))
-    plan = make_plan(layer, accelerator)
-    refuse_unmappable(plan, accelerator, layer)
-    limit = {"time_limit_s": time_limit_s} if mapper == "exact" else {}
-    try:
-        found = MAPPERS[mapper](plan, objective, effort, seed, **limit)
-    except MappingError as error:
-        raise _refusal(error, plan, accelerator, layer) from None
+    start = time.perf_counter()
+    best: Found | None = None
+    refusal: tuple[MappingError, Plan, Accelerator] | None = None
+    share = -(-effort // len(accelerator.bypass_choices))
+    for bypasses, machine, plan in _machines(layer, accelerator):
+        try:
+            if mapper == "exact":
+                found = exact.search(plan, objective, time_limit_s=_left(time_limit_s, start), beat=best)
+            else:
+                refuse_unmappable(plan, machine, layer)
+                found = _better(objective, best, MAPPERS[mapper](plan, objective, share, seed))
+        except MappingError as error:
+            refusal = refusal or (error, plan, machine)
+            continue
+        best = found if best is not None and found.array is best.array else found._replace(bypasses=bypasses)
+    if best is None:
+        assert refusal is not None
+        raise _refusal(*refusal, layer) from None
     # A search finds every hole in a cost model: no answer leaves here that does more MACs per cycle than there are.
-    if found.latency_cycles * accelerator.macs_per_cycle < layer.macs:
+    if best.latency_cycles * accelerator.macs_per_cycle < layer.macs:
         raise AssertionError(
-            f"{accelerator.name}: {layer} in {found.latency_cycles} cycles needs more MACs than there are"
+            f"{accelerator.name}: {layer} in {best.latency_cycles} cycles needs more MACs than there are"
         )
-    return found
+    return best
+
+
+def _better(objective: str, one: Found | None, other: Found) -> Found:
+    """Return the better of two answers, with the effort of both."""
+    if one is None:
+        return other
+    values = [objective_value(objective, found.energy_pj, found.latency_cycles) for found in (one, other)]
+    return (one if values[0] <= values[1] else other)._replace(evaluated=one.evaluated + other.evaluated)

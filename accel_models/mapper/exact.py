@@ -28,29 +28,34 @@ class NoMappingError(MappingError):
 
 
 def search(
-    plan: Plan, objective: str, effort: int = 0, seed: int = 0, time_limit_s: float | None = None
+    plan: Plan, objective: str, effort: int = 0, seed: int = 0, time_limit_s: float | None = None,
+    beat: Found | None = None,
 ) -> Found:  # fmt: skip
     """Return the best of all legal mappings; ties are broken by the other of energy and latency.
 
     `effort` and `seed` mean nothing here. With a time limit the best so far is returned, with a bound that no mapping
-    beats.
+    beats. With an answer to `beat` (of another machine for the same layer) that one stays if nothing is better.
 
     Raises
     ------
     MappingError
         If there is no legal mapping, or none was found in time.
     """
-    best, bound = _run(plan, objective, time_limit_s)
+    try:
+        best, bound = _run(plan, objective, time_limit_s, beat)
+    except MappingError:
+        if beat is None:
+            raise
+        return beat
     energy, cycles = float(best.energies[0]), float(best.cycles[0])
     value = objective_value(objective, energy, cycles)
-    return Found(
-        best.mappings[0].copy(),
-        energy,
-        cycles,
-        int(best.tally[0]),
-        bound is None,
-        value if bound is None else min(bound, value),
-    )
+    found = Found(best.mappings[0].copy(), energy, cycles, int(best.tally[0]), True, value)
+    if beat is not None:
+        if (energy, cycles) == (beat.energy_pj, beat.latency_cycles):
+            found = beat
+        bound = min((b for b in (bound, None if beat.optimal else beat.lower_bound) if b is not None), default=None)
+        found = found._replace(evaluated=beat.evaluated + int(best.tally[0]))
+    return found._replace(optimal=bound is None, lower_bound=value if bound is None else min(bound, value))
 
 
 def front(plan: Plan, time_limit_s: float | None = None) -> list[Found]:
@@ -61,28 +66,34 @@ def front(plan: Plan, time_limit_s: float | None = None) -> list[Found]:
     MappingError
         As :func:`search`.
     """
-    best, bound = _run(plan, "front", time_limit_s)
+    best, bound = _run(plan, "front", time_limit_s, None)
     return [
         Found(
-            best.mappings[i].copy(),
-            float(best.energies[i]),
-            float(best.cycles[i]),
+            best.mappings[row].copy(),
+            float(best.energies[row]),
+            float(best.cycles[row]),
             int(best.tally[0]),
             bound is None,
-            0.0,
         )
-        for i in range(int(best.number[0]))
+        for row in range(int(best.number[0]))
     ]
 
 
-def _run(plan: Plan, objective: str, time_limit_s: float | None) -> tuple[Any, float | None]:
+def _run(plan: Plan, objective: str, time_limit_s: float | None, beat: Found | None) -> tuple[Any, float | None]:
     """Return the kernel's `Best`, and the bound on what is left (None: nothing is left, it is proven)."""
     if plan.levels > MAX_LEVELS:
         raise MappingError(f"the exact mapper takes up to {MAX_LEVELS} memory levels, not {plan.levels}")
     start = time.perf_counter()
     number = _OBJECTIVES[objective]
     *state, tables, perms, splits, ranks, energies, cycles, best = begin(
-        plan.layer, plan.machine, plan.most, plan.fixed, plan.order, plan.mac_energy_pj, number
+        plan.layer,
+        plan.machine,
+        plan.most,
+        plan.fixed,
+        plan.order,
+        plan.mac_energy_pj,
+        number,
+        *((beat.energy_pj, beat.latency_cycles) if beat else (np.inf, np.inf)),
     )
     place, limit = 0, _SLICE if time_limit_s is not None else 2**62
     while place < len(ranks):

@@ -132,24 +132,21 @@ class _Evolution:
         if values[row] < self._lowest:
             self._lowest = values[row]
             self.best = Found(mappings[row].copy(), float(energies[row]), float(cycles[row]), self.evaluated)
-        return np.log(values)
+        return np.log(np.maximum(values, np.finfo(np.float64).tiny))  # where all energies are 0 so is the cost
 
 
 def free_genes(plan: Plan) -> NDArray[np.bool_]:
     """Return which genes (levels, GENE_ROWS, 8) make a difference: the layer has the loop and the rules leave it open."""
     free = np.zeros((plan.levels, GENE_ROWS, 8), dtype=np.bool_)
     for level, genes in enumerate(free):
-        unordered = ~np.isin(np.arange(8), plan.order[level])
-        for side, size in (
-            (TEMPORAL, 2),
-            (SPATIAL_X, plan.machine[level, FAN_X]),
-            (SPATIAL_Y, plan.machine[level, FAN_Y]),
-        ):
-            open_ = (plan.layer[:8] > 1) & (plan.most[level, side] > 1) & (size > 1)
-            genes[2 * side + RATIO] = open_ & (plan.fixed[level, side] == 0)
-            sorted_ = open_ & unordered if side == TEMPORAL else genes[2 * side + RATIO]
-            genes[2 * side + IMPORTANCE] = sorted_ & (np.count_nonzero(sorted_) > 1)
-    free[-1, 2 * TEMPORAL + RATIO] = False
+        for side, column in ((TEMPORAL, None), (SPATIAL_X, FAN_X), (SPATIAL_Y, FAN_Y)):
+            if column is None or plan.machine[level, column] > 1:
+                loops = (plan.layer[:8] > 1) & (plan.most[level, side] > 1)
+                sized = loops & (plan.fixed[level, side] == 0)
+                ranked = loops if side == TEMPORAL else sized
+                genes[2 * side + RATIO] = sized
+                genes[2 * side + IMPORTANCE] = ranked & (np.count_nonzero(ranked) > 1)
+    free[-1, 2 * TEMPORAL + RATIO] = False  # the outermost level takes what is left
     return free
 
 

@@ -113,5 +113,6 @@ def _row(node: Node, cycles: float, energy_pj: float, accelerator: Accelerator, 
     if isinstance(node.op, VectorOp):
         return NodeCost(node.name, node.op.kind, 0, cycles, energy_pj, 0.0)
     busy = node.op.macs / (accelerator.macs_per_cycle * cycles)
-    mapping = Mapping.from_array(cache[node.op].array, accelerator)
+    found = cache[node.op]
+    mapping = Mapping.from_array(found.array, accelerator, found.bypasses)
     return NodeCost(node.name, node.op.kind, node.op.macs, cycles, energy_pj, busy, node.op, mapping)

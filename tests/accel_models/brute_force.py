@@ -1,9 +1,9 @@
 """Every legal mapping of a small problem, one after the other: what an exact mapper must agree with.
 
-All factors of all dims over all temporal and spatial loops of all levels, and all orders of the temporal loops longer than
-one step. Nothing is left out for being no better than something else, nothing is taken for granted about costs: a mapping
-is dropped only where a rule of the description forbids it, or where the counting kernel finds it too large. Costs come
-from that kernel, which the walker proves; energies of what is found best are checked by walking (`slow_cost.py`).
+All choices of what to bypass, all factors of all dims over all temporal and spatial loops of all levels, and all orders of
+the temporal loops longer than one step. Nothing is left out for being no better than something else, nothing is taken for
+granted about costs: a mapping is dropped only where a rule of the description forbids it, or where the counting kernel
+finds it too large. Costs come from that kernel, which the walker proves; what is found best is walked (`slow_cost.py`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accel_models.accelerator import Accelerator, LoopRules
+from accel_models.accelerator import Accelerator, Bypasses, LoopRules
 from accel_models.batch import evaluate_mappings
 from accel_models.mapping import Mapping
 from accel_models.plan import Plan, make_plan
@@ -73,18 +73,63 @@ def brute_force(layer: Layer, accelerator: Accelerator, most: int = 2_000_000) -
     TooManyError
         If there are more than `most` mappings.
     """
-    every = Enumeration(layer, accelerator, most)
+    every = Enumerations(layer, accelerator, most)
     best = _Front()
-    for first in range(0, every.count, CHUNK):
-        places = np.arange(first, min(first + CHUNK, every.count))
-        latencies, energies = every.costs(places)
-        best.add(latencies, energies, places)
-    samples = np.random.default_rng(0).integers(every.count, size=SAMPLES) if every.count else np.empty(0, np.int64)
-    return Truth(every.count, every.points(best.places), every.points(samples))
+    for offset, part in every.parts:
+        for first in range(0, part.count, CHUNK):
+            places = np.arange(first, min(first + CHUNK, part.count))
+            latencies, energies = part.costs(places)
+            best.add(latencies, energies, offset + places)
+    samples = np.random.default_rng(0).integers(every.count, size=SAMPLES).tolist() if every.count else []
+    return Truth(every.count, tuple(map(every.point, best.places)), tuple(map(every.point, samples)))
+
+
+class Enumerations:
+    """The legal mappings of a problem, numbered: first the choices of what to bypass, then the mappings of each.
+
+    Raises
+    ------
+    TooManyError
+        If there are more than `most`.
+    """
+
+    def __init__(self, layer: Layer, accelerator: Accelerator, most: int) -> None:
+        self.parts: list[tuple[int, Enumeration]] = []
+        self.count = 0
+        for bypasses in _bypass_choices(accelerator):
+            part = Enumeration(layer, _without(accelerator, bypasses), most - self.count, bypasses)
+            self.parts.append((self.count, part))
+            self.count += part.count
+
+    def point(self, place: int) -> Point:
+        """Return one mapping with its cost, by its number."""
+        offset, part = next((offset, part) for offset, part in reversed(self.parts) if offset <= place)
+        return part.points(np.array([place - offset]))[0]
+
+
+def _bypass_choices(accelerator: Accelerator) -> list[Bypasses]:
+    """Every set of dataspaces that may pass by, at every level."""
+    subsets = [
+        [
+            tuple(itertools.compress(level.may_bypass, taken))
+            for taken in itertools.product((0, 1), repeat=len(level.may_bypass))
+        ]
+        for level in accelerator.levels
+    ]
+    return list(itertools.product(*subsets))
+
+
+def _without(accelerator: Accelerator, bypasses: Bypasses) -> Accelerator:
+    """The machine that keeps less, for good."""
+    levels = tuple(
+        level.model_copy(update={"keeps": tuple(name for name in level.keeps if name not in gone), "may_bypass": ()})
+        for level, gone in zip(accelerator.levels, bypasses, strict=True)
+    )
+    return accelerator.model_copy(update={"levels": levels})
 
 
 class Enumeration:
-    """The legal mappings of a problem, numbered: first the factors, then, for each choice of them, the orders.
+    """The legal mappings that bypass the same, numbered: first the factors, then, for each choice of them, the orders.
 
     Raises
     ------
@@ -92,8 +137,8 @@ class Enumeration:
         If there are more than `most`, or more than that many choices of factors before room is looked at.
     """
 
-    def __init__(self, layer: Layer, accelerator: Accelerator, most: int) -> None:
-        self.accelerator = accelerator
+    def __init__(self, layer: Layer, accelerator: Accelerator, most: int, bypasses: Bypasses) -> None:
+        self.accelerator, self.bypasses = accelerator, bypasses
         self.plan: Plan = make_plan(layer, accelerator)
         self.chains = [_chains(layer, accelerator, dim) for dim in DIMS]
         candidates = math.prod(map(len, self.chains))
@@ -156,7 +201,7 @@ class Enumeration:
     def points(self, places: NDArray[np.int64]) -> tuple[Point, ...]:
         """Return mappings with their costs, by number."""
         return tuple(
-            Point(float(latency), float(energy), Mapping.from_array(array, self.accelerator))
+            Point(float(latency), float(energy), Mapping.from_array(array, self.accelerator, self.bypasses))
             for array, latency, energy in zip(self.arrays(places), *self.costs(places), strict=True)
         )
 

@@ -28,7 +28,7 @@ from accel_models.mapper.base import refuse_unmappable
 from accel_models.plan import make_plan
 from accel_models.workload import DATASPACES, DIMS, Layer
 
-from .brute_force import Enumeration, TooManyError
+from .brute_force import Enumerations, TooManyError
 
 BOUNDS = (2, 2, 2, 3, 3, 4, 4, 5, 6, 6, 7, 8, 9, 12, 15, 16)
 FORMS = (
@@ -169,9 +169,12 @@ def _draw_machine(chance: random.Random) -> Accelerator:
     pick = chance.choice
     count = pick((1, 2, 2, 3, 3, 3, 4, 4, 5, 5))
     spreading = set(chance.sample(range(count), min(count, pick((0, 1, 1, 1, 2, 2, 3)))))
+    optional = pick((0.0, 0.0, 0.4))
     ruled, bandwidths = chance.random() < 0.5, pick((BANDWIDTHS, BANDWIDTHS, (None,)))
     levels = [
-        _draw_level(chance, place, bandwidths, outermost=place == count - 1, spreads=place in spreading, ruled=ruled)
+        _draw_level(
+            chance, place, bandwidths, optional, outermost=place == count - 1, spreads=place in spreading, ruled=ruled
+        )
         for place in range(count)
     ]
     precision = None
@@ -187,6 +190,7 @@ def _draw_level(
     chance: random.Random,
     place: int,
     bandwidths: Sequence[float | None],
+    optional: float,
     *,
     outermost: bool,
     spreads: bool,
@@ -194,6 +198,7 @@ def _draw_level(
 ) -> MemoryLevel:
     pick = chance.choice
     kept = DATASPACES if outermost else chance.sample(DATASPACES, pick((1, 1, 2, 2, 3)))
+    free = () if outermost else tuple(name for name in kept if chance.random() < optional)
     if outermost:
         energy = pick(
             (
@@ -208,6 +213,7 @@ def _draw_level(
         name=f"level{place}",
         component="dram" if outermost else pick(("sram", "register_file")),
         keeps=tuple(name for name in DATASPACES if name in kept),  # type: ignore[misc]
+        may_bypass=free,  # type: ignore[arg-type]
         entries=None if outermost else 10**6,
         word_bits=pick((8, 16, 16, 24)),
         partial_sum_bits=pick((None, None, None, 20, 32)),
@@ -273,7 +279,7 @@ def _shrink(
             return None
         if layer.macs <= most_macs:
             try:
-                return layer, Enumeration(layer, accelerator, most_mappings).count
+                return layer, Enumerations(layer, accelerator, most_mappings).count
             except TooManyError:
                 pass
         dim = chance.choice(longer)
@@ -306,6 +312,7 @@ def _machine_kinds(problem: MappingProblem) -> dict[str, bool]:
     return {
         **{f"{count} levels": len(levels) == count for count in range(1, 6)},
         "bypass": any(len(level.keeps) < len(DATASPACES) for level in levels),
+        "optional bypass": any(level.may_bypass for level in levels),
         "double buffering": any(level.buffering > 1 for level in levels),
         "blocks": any(level.block_words > 1 for level in levels),
         "precision": problem.accelerator.precision is not None,

@@ -36,7 +36,7 @@ def slow_cost(layer: Layer, accelerator: Accelerator, mapping: Mapping) -> tuple
     levels = accelerator.levels
     counts = walk(
         layer,
-        [level.keeps for level in levels],
+        [_kept(level, own) for level, own in zip(levels, mapping.levels, strict=True)],
         mapping,
         [level.reads_back_first_update for level in levels],
     )
@@ -49,6 +49,10 @@ def slow_cost(layer: Layer, accelerator: Accelerator, mapping: Mapping) -> tuple
         energy += instances * sum(_row_pj(accelerator, level, row, widths[name]) for name, row in rows.items())
         latency = max(latency, _level_cycles(level, rows, widths, compute))
     return energy, latency
+
+
+def _kept(level: MemoryLevel, own: LevelMapping) -> tuple[str, ...]:
+    return tuple(name for name in level.keeps if name not in own.bypasses)
 
 
 def _mac_pj(layer: Layer, accelerator: Accelerator) -> float:
@@ -106,11 +110,12 @@ def illegalities(layer: Layer, accelerator: Accelerator, mapping: Mapping) -> li
         ):
             if math.prod(factor for _, factor in factors) > size:
                 broken.append(f"{level.name}: wider than {size} along {side}")
+        broken += [f"{level.name}: {name} may not pass by" for name in own.bypasses if name not in level.may_bypass]
         order = [dim for dim, factor in own.temporal if factor > 1]
         named = [dim for dim in level.temporal.order if dim in order]
         if order[: len(named)] != named:
             broken.append(f"{level.name}: order {order} does not begin with {named}")
-        need = _words_held(layer, accelerator, level, extent_of(loops, place))
+        need = _words_held(layer, accelerator, level, _kept(level, own), extent_of(loops, place))
         if level.entries is not None and need > math.floor(level.entries / level.buffering):
             broken.append(f"{level.name}: {need} words in {level.entries} / {level.buffering}")
     reached = extent_of(loops, len(mapping.levels))
@@ -130,9 +135,11 @@ def _broken_rules(factors: dict[str, int], rules: LoopRules, bounds: dict[str, i
     return broken
 
 
-def _words_held(layer: Layer, accelerator: Accelerator, level: MemoryLevel, extent: dict[str, int]) -> int:
+def _words_held(
+    layer: Layer, accelerator: Accelerator, level: MemoryLevel, kept: tuple[str, ...], extent: dict[str, int]
+) -> int:
     origin = dict.fromkeys(DIMS, 0)
     return sum(
         math.ceil(volume(box_of(layer, name, origin, extent)) * words_per_element(layer, accelerator, level, name))
-        for name in level.keeps
+        for name in kept
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from accel_models import best_mapping
-from accel_models.accelerator import Accelerator
+from accel_models.accelerator import Accelerator, Dataspace
 from accel_models.description import with_values
 from accel_models.errors import MappingError
 from accel_models.layer_cost import layer_cost
@@ -18,7 +19,7 @@ from accel_models.mapper.base import OBJECTIVES
 from accel_models.mapping import LevelMapping, Mapping
 from accel_models.workload import DIMS, Layer
 
-from .brute_force import Enumeration, TooManyError, brute_force
+from .brute_force import Enumerations, TooManyError, brute_force
 from .cases import machine
 from .mapper_judge import misses, same_front, truth_misses
 from .mapping_problems import MappingProblem, impossible_problems, make_problem
@@ -26,7 +27,8 @@ from .slow_cost import illegalities, slow_cost
 
 KINDS = {
     "batched", "linear", "pointwise", "window", "depth-wise", "grouped", "strided", "stride over kernel", "dilated",
-    "own bits", "1 levels", "2 levels", "3 levels", "4 levels", "5 levels", "bypass", "double buffering", "blocks",
+    "own bits", "optional bypass", "1 levels", "2 levels", "3 levels", "4 levels", "5 levels", "bypass",
+    "double buffering", "blocks",
     "precision", "wide partial sums", "reads back first update", "read or write bandwidth", "shared bandwidth", "no mesh",
     "one mesh", "two meshes", "three meshes", "temporal rules", "order", "axis rules", "fixed factors", "largest factors",
     "cannot be mapped", "no room for one element",
@@ -51,16 +53,23 @@ def every_mapping(layer: Layer, accelerator: Accelerator) -> list[Mapping]:
         for dim, factors in zip(looping, split, strict=True):
             for place, factor in zip(places, factors, strict=True):
                 sides[place] += [(dim, factor)] if factor > 1 else []
-        orders = [itertools.permutations(sides[level, 0]) for level in range(len(accelerator.levels))]
-        for order in itertools.product(*orders):
+        ways = [
+            itertools.product(itertools.permutations(sides[place, 0]), subsets(level.may_bypass))
+            for place, level in enumerate(accelerator.levels)
+        ]
+        for way in itertools.product(*ways):
             mapping = Mapping(
                 tuple(
-                    LevelMapping(level.name, temporal, tuple(sides[place, 1]), tuple(sides[place, 2]))
-                    for place, (level, temporal) in enumerate(zip(accelerator.levels, order, strict=True))
+                    LevelMapping(level.name, temporal, tuple(sides[place, 1]), tuple(sides[place, 2]), gone)
+                    for place, (level, (temporal, gone)) in enumerate(zip(accelerator.levels, way, strict=True))
                 )
             )
             found += [] if illegalities(layer, accelerator, mapping) else [mapping]
     return found
+
+
+def subsets(names: Sequence[Dataspace]) -> list[tuple[Dataspace, ...]]:
+    return [some for size in range(len(names) + 1) for some in itertools.combinations(names, size)]
 
 
 SMALL = {
@@ -75,6 +84,10 @@ SMALL = {
         Layer(K=4, C=6),
         {"registers.temporal.factors": {"C": 2, "N": 7}, "buffer.temporal.max_factors": {"K": 2}},
     ),
+    "bypass": (
+        Layer(K=2, P=3, R=2),
+        {"registers.may_bypass": ["outputs", "weights"], "buffer.may_bypass": ["inputs"], "registers.entries": 4},
+    ),
     "axis": (Layer(K=4, P=4), {"buffer.fanout.y.factors": {"P": 2}, "buffer.fanout.x.max_factors": {"K": 1}}),
 }
 
@@ -84,8 +97,8 @@ def test_enumeration_finds_every_mapping_once(name: str) -> None:
     layer, values = SMALL[name]
     accelerator = with_values(machine(2, 2), values)
     expected = every_mapping(layer, accelerator)
-    every = Enumeration(layer, accelerator, 100_000)
-    found = [point.mapping for point in every.points(np.arange(every.count))]
+    every = Enumerations(layer, accelerator, 100_000)
+    found = [every.point(place).mapping for place in range(every.count)]
     assert Counter(found) == Counter(expected)
     assert len(set(found)) == len(found) > 1
     truth = brute_force(layer, accelerator)
@@ -178,6 +191,11 @@ def test_the_slow_cost_tells_a_wrong_mapping() -> None:
     ):
         assert illegalities(layer, with_values(target, values), legal) == [said]
     assert illegalities(Layer(K=8, C=2), target, legal) == ["K: 4 of 8"]
+    passing = Mapping((replace(legal.levels[0], bypasses=("weights",)), *legal.levels[1:]))
+    optional = {"registers.may_bypass": ["weights"], "registers.entries": 3}  # two inputs and an output
+    assert illegalities(layer, target, passing) == ["registers: weights may not pass by"]
+    assert illegalities(layer, with_values(target, optional), passing) == []
+    assert slow_cost(layer, with_values(target, optional), passing)[0] != slow_cost(layer, target, legal)[0]
     ordered = Mapping(
         (LevelMapping("registers", (("C", 2), ("K", 2))), LevelMapping("buffer", (), (("K", 2),)), legal.levels[2])
     )

@@ -17,6 +17,7 @@ from accel_models.mapper.exact import clear_tables
 from accel_models.workload import Layer
 
 from .brute_force import brute_force
+from .cases import machine
 from .mapper_judge import close, misses, refusal_misses, truth_misses
 from .mapping_problems import Impossible, MappingProblem, impossible_problems, make_problem
 from .slow_cost import illegalities
@@ -51,6 +52,16 @@ def test_what_cannot_be_mapped_is_explained(name: str) -> None:
         assert best_mapping(case.layer, case.relaxed, objective).optimal
     assert_named(case, lambda: mapping_front(case.layer, case.accelerator))
     assert mapping_front(case.layer, case.relaxed)
+
+
+@pytest.mark.parametrize("side", ["buffer.temporal", "dram.temporal", "buffer.fanout.x"])
+@pytest.mark.parametrize("dim", ["N", "G", "Q", "R", "S"])
+def test_a_fixed_factor_of_a_dim_that_the_layer_lacks_counts_as_one(dim: str, side: str) -> None:
+    """Also of one that shares a window with a dim that the layer has."""
+    layer = Layer(K=4, P=6) if dim != "Q" else Layer(K=4, S=3)
+    target = with_values(machine(2, 1), {f"{side}.factors": {dim: 2}})
+    problem = MappingProblem(0, layer, target, 1)
+    assert misses(problem, brute_force(layer, target)) == []
 
 
 def assert_named(case: Impossible, call) -> None:  # type: ignore[no-untyped-def]
@@ -212,10 +223,10 @@ def test_what_another_layer_left_behind_changes_nothing() -> None:
     layers = [plain, *(replace(plain, **change) for change in others)]
     machines = [accelerator, free(accelerator), with_values(accelerator, {"input_spad.entries": 24})]
     cold = {}
-    for place, machine in enumerate(machines):
+    for place, each in enumerate(machines):
         for layer in layers:
             clear_tables()
-            cold[layer, place] = values(layer, machine)
+            cold[layer, place] = values(layer, each)
     for layer in layers:
-        for place, machine in enumerate(machines):
-            assert values(layer, machine) == cold[layer, place]
+        for place, each in enumerate(machines):
+            assert values(layer, each) == cold[layer, place]
