@@ -18,6 +18,7 @@ _HOME = {
     "best_mapping": "accel_models.mapper.best",
     "mapping_front": "accel_models.mapper.best",
     "layer_cost": "accel_models.layer_cost",
+    "map_layers": "accel_models.mapper.table",
     "load_network": "accel_models.networks",
     "load_target": "accel_models.description",
     "target_names": "accel_models.description",
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from accel_models.layer_cost import layer_cost as layer_cost
     from accel_models.mapper.best import best_mapping as best_mapping
     from accel_models.mapper.best import mapping_front as mapping_front
+    from accel_models.mapper.table import map_layers as map_layers
     from accel_models.mapping import LevelMapping as LevelMapping
     from accel_models.mapping import Mapping as Mapping
     from accel_models.network_builder import NetworkBuilder as NetworkBuilder

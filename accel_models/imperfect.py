@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from accel_models.errors import MappingError
 from accel_models.loopnest import counts as kernels
+from accel_models.loopnest.uneven import check_uneven, count_uneven, find_uneven
 from accel_models.loopnest.walk import walk
 from accel_models.plan import Plan
 from accel_models.workload import DATASPACES, DIMS
@@ -37,6 +38,26 @@ def covers(layer_bounds: NDArray[np.int64], array: NDArray[np.int32]) -> bool:
         if whole[dim] != bound and (not steps or steps[-1] != -(-int(bound) // inner)):
             return False
     return bool((whole != layer_bounds[: len(DIMS)]).any())
+
+
+def count_imperfect(
+    plan: Plan, array: NDArray[np.int32], sums: NDArray[np.float64], counts: NDArray[np.float64]
+) -> float:
+    """Fill `counts` and `sums` of an uneven mapping, in closed form where there is one; return the compute cycles.
+
+    Raises
+    ------
+    MappingError
+        If a walk is needed and would be too long.
+    """
+    uneven = np.zeros((len(DIMS), 5), dtype=np.int64)
+    bounds = np.zeros((plan.levels, kernels.BOUND_COLUMNS), dtype=np.int64)
+    if find_uneven(plan.layer, array, uneven) == kernels.OK:
+        check_uneven(plan.layer, plan.machine, array, bounds, sums)
+        compute = float(count_uneven(plan.layer, plan.machine, array, uneven, bounds, sums, counts))
+        if compute > 0:
+            return compute
+    return count_by_walking(plan, array, sums, counts)
 
 
 def count_by_walking(

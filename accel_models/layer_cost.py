@@ -9,7 +9,7 @@ import numpy as np
 
 from accel_models.accelerator import Accelerator
 from accel_models.errors import MappingError
-from accel_models.imperfect import count_by_walking, covers
+from accel_models.imperfect import count_imperfect, covers
 from accel_models.loopnest import counts as kernels
 from accel_models.mapping import Mapping
 from accel_models.plan import make_plan
@@ -85,7 +85,7 @@ def layer_cost(layer: Layer, accelerator: Accelerator, mapping: Mapping) -> Laye
     if code == kernels.OK:
         compute = kernels.count(plan.layer, plan.machine, arrays, 0, bounds, sums, counts)
     elif code == kernels.BAD_PRODUCT and covers(plan.layer, arrays[0]):
-        compute = count_by_walking(plan, arrays[0], sums, counts)
+        compute = count_imperfect(plan, arrays[0], sums, counts)
     else:
         raise MappingError(_refusal(accelerator, layer, code, place, need))
     energy, latency = kernels.energy_and_cycles(

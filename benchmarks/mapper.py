@@ -118,7 +118,7 @@ def problems_of(
 
 
 def forget() -> None:
-    """Drop all that mappers keep from one call to the next: tables, and what small caches of these modules hold."""
+    """Drop all that mappers keep from one call to the next: what small caches of their modules hold."""
     for name, module in list(sys.modules.items()):
         if name == "accel_models.plan" or name.startswith("accel_models.mapper."):
             for member in vars(module).values():

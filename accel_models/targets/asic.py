@@ -8,15 +8,22 @@ and takes time only where the vector unit is slower than the array.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, MutableMapping
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from accel_models.accelerator import Accelerator
 from accel_models.mapper.base import Found
-from accel_models.mapper.best import find
+from accel_models.mapper.table import map_layers
 from accel_models.mapping import Mapping
 from accel_models.targets.cost import NetworkCost, NodeCost, NodeTable
 from accel_models.targets.residency import Residency, residency
 from accel_models.targets.vector_unit import VectorCosts
 from accel_models.workload import Layer, Network, Node, VectorOp
+
+Amount = TypeVar("Amount", float, NDArray[np.float64])
+"""One figure, or an array of them."""
 
 Cache = MutableMapping[Layer, Found]
 """Best mappings of layers on *one* accelerator, for one objective, mapper, effort and seed."""
@@ -31,6 +38,7 @@ def evaluate(
     effort: int = 1000,
     seed: int = 0,
     cache: Cache | None = None,
+    threads: int = 1,
 ) -> NetworkCost:
     """Return what one pass of `network` costs on `accelerator`, each layer at the best mapping found for it.
 
@@ -40,6 +48,8 @@ def evaluate(
         How mappings are looked for; see :func:`accel_models.best_mapping`.
     cache
         Mappings already known for this accelerator and these options; new ones are added.
+    threads
+        Cores that look for mappings; the result does not depend on it.
 
     Raises
     ------
@@ -47,7 +57,7 @@ def evaluate(
         If a layer cannot be mapped at all.
     """
     cache = {} if cache is None else cache
-    find_mappings((layer for _, layer in network.layers), accelerator, cache, objective, mapper, effort, seed)
+    find_mappings(network.distinct_layers, accelerator, cache, objective, mapper, effort, seed, threads)
     stays = residency(network, accelerator, cache)
     costs = list(_costs(network, accelerator, cache, stays))
     rows = NodeTable(_row(*cost, accelerator, cache) for cost in costs)
@@ -68,12 +78,12 @@ def evaluate(
 
 
 def find_mappings(
-    layers: Iterable[Layer], accelerator: Accelerator, cache: Cache, objective: str, mapper: str, effort: int, seed: int
-) -> None:
-    """Add to `cache` the best mapping of every layer that it lacks."""
-    for layer in layers:
-        if layer not in cache:
-            cache[layer] = find(layer, accelerator, objective, mapper, effort, seed)
+    layers: Iterable[Layer], accelerator: Accelerator, cache: Cache, objective: str, mapper: str, effort: int, seed: int,
+    threads: int = 1,
+) -> None:  # fmt: skip
+    """Add to `cache` the best mapping of every layer that it lacks; see :func:`accel_models.map_layers`."""
+    missing = [layer for layer in layers if layer not in cache]
+    cache.update(map_layers(missing, accelerator, objective, mapper=mapper, effort=effort, seed=seed, threads=threads))
 
 
 def totals(network: Network, accelerator: Accelerator, cache: Cache) -> tuple[float, float]:
@@ -86,9 +96,14 @@ def _sums(costs: Iterable[tuple[Node, float, float]], accelerator: Accelerator) 
     for _, each_cycles, each_pj in costs:
         cycles += each_cycles
         energy += each_pj
+    return in_si_units(cycles, energy, accelerator)
+
+
+def in_si_units(cycles: Amount, energy_pj: Amount, accelerator: Accelerator) -> tuple[Amount, Amount]:
+    """Return latency in s and energy in J, leakage included, of so many cycles and so much dynamic energy in pJ."""
     latency_s = cycles / (accelerator.clock_mhz * 1e6)
     leakage_j = sum(power_mw * 1e-3 * latency_s for _, power_mw in accelerator.leakage_breakdown_mw)
-    return latency_s, energy * 1e-12 + leakage_j
+    return latency_s, energy_pj * 1e-12 + leakage_j
 
 
 def _costs(
@@ -98,9 +113,17 @@ def _costs(
     if stays is not None:
         yield from ((node, *cost) for node, cost in zip(network.nodes, stays.costs, strict=True))
         return
-    vector = VectorCosts(accelerator)
+    yield from costs_through_dram(network.nodes, VectorCosts(accelerator), cache)
+
+
+def costs_through_dram(nodes: Iterable[Node], vector: VectorCosts, cache: Cache) -> Iterator[tuple[Node, float, float]]:
+    """Yield what each node costs, in cycles and pJ, where tensors between layers go through DRAM.
+
+    A fused operation depends on the node before it, nothing else on any other: what begins without one costs the same
+    wherever it stands.
+    """
     cycles = 0.0
-    for node in network.nodes:
+    for node in nodes:
         if isinstance(node.op, Layer):
             found = cache[node.op]
             cycles, energy = found.latency_cycles, found.energy_pj

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cosearch.errors import SearchError
 from cosearch.plugins import load_plugin, plugin_names
 from cosearch.strategies._base import Problem, Strategy
 
@@ -23,5 +24,9 @@ def make_strategy(name: str, problem: Problem, seed: int) -> Strategy:
     SearchError
         If the strategy cannot take the problem.
     """
-    strategy: Strategy = load_plugin(GROUP, "strategy", name)(problem, seed)
+    kind = load_plugin(GROUP, "strategy", name)
+    try:
+        strategy: Strategy = kind(problem, seed)
+    except SearchError as error:
+        raise SearchError(f"strategy {name!r}: {error}") from None
     return strategy

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cosearch.errors import SearchError
 from cosearch.space import Genomes, Space
 
 
@@ -39,9 +41,26 @@ class Problem:
 
 
 class Strategy(ABC):
-    """Proposes candidates (ask) and learns from their cost (tell), in turn."""
+    """Proposes candidates (ask) and learns from their cost (tell), in turn.
+
+    Raises
+    ------
+    SearchError
+        If it cannot take the problem: `objectives_allowed` and `least_population` say what it can.
+    """
+
+    objectives_allowed: ClassVar[tuple[int, int | None]] = (1, None)
+    """Fewest and most objectives that it takes; None for any number."""
+
+    least_population: ClassVar[int] = 2
 
     def __init__(self, problem: Problem, seed: int) -> None:
+        fewest, most = self.objectives_allowed
+        if problem.objectives < fewest or (most is not None and problem.objectives > most):
+            span = f"{fewest} or more" if most is None else f"{fewest} to {most}"
+            raise SearchError(f"it takes {span} objectives, not {problem.objectives}")
+        if problem.population < self.least_population:
+            raise SearchError(f"it takes a population of {self.least_population} or more, not {problem.population}")
         self.problem = problem
         self.seed = seed
 

@@ -85,10 +85,10 @@ def test_summary_counts_what_can_be_mapped() -> None:
 def test_gaps() -> None:
     problem = small()
     result = replace(best_mapping(problem.layer, problem.accelerator), optimal=True)
-    assert benchmark.gap_of(Measured(problem, 5.0, result), "random") == pytest.approx(0.0)
+    assert benchmark.gap_of(Measured(problem, 5.0, result), "random", 1.0) == pytest.approx(0.0)
     worse = replace(result, energy_pj=2 * result.energy_pj)
-    assert benchmark.gap_of(Measured(problem, 5.0, worse), "random") == pytest.approx(-0.5)
-    assert benchmark.gap_of(Measured(problem, 5.0, None), "random") == -1.0
+    assert benchmark.gap_of(Measured(problem, 5.0, worse), "random", 1.0) == pytest.approx(-0.5)
+    assert benchmark.gap_of(Measured(problem, 5.0, None), "random", 1.0) == -1.0
     figures = benchmark.gap_summary([0.0, 0.5, None, -0.5])
     assert [figures[key] for key in ("problems", "optimal", "nothing_found", "below_optimum")] == [4, 2, 1, 1]
     assert benchmark.gap_summary([None])["median"] is None

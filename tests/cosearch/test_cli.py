@@ -22,6 +22,8 @@ from cosearch.spaces import load_space, space_names
 from .commands import Result, Run, run_apart, runner
 from .conftest import TARGET
 
+STRATEGIES = {"random", "grid", "nsga2", "nsga3", "sms-emoa", "regularized-evolution", "cma-es"}
+
 
 @pytest.fixture
 def run(monkeypatch, capsys) -> Run:
@@ -349,7 +351,7 @@ def test_samples_of_a_space(run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "names"), [("networks", set(NETWORKS)), ("strategies", {"nsga2", "random"}), ("estimators", {"predictor"})]
+    ("what", "names"), [("networks", set(NETWORKS)), ("strategies", STRATEGIES), ("estimators", {"predictor"})]
 )
 def test_lists(run, what, names) -> None:
     rows = fine(run("list", what, "--format", "json")).json["rows"]

@@ -20,6 +20,7 @@ from cosearch.errors import RunError, SearchError, UnknownNameError
 from cosearch.evaluate import MappingOptions
 from cosearch.objective import Limit, parse_objectives, to_minimise
 from cosearch.results import Study, nondominated
+from cosearch.strategies import strategy_names
 from cosearch.study import resume, search
 
 from .conftest import TARGET
@@ -58,7 +59,7 @@ def test_hardware_that_cannot_run_the_network_is_infeasible_not_a_crash(tiny) ->
     assert all("no legal mapping" in pair.reason or "cannot be mapped" in pair.reason for pair in small)
 
 
-@pytest.mark.parametrize("strategy", ["random", "nsga2"])
+@pytest.mark.parametrize("strategy", strategy_names())
 def test_one_and_two_workers_write_the_same_bytes(tiny, tmp_path, strategy) -> None:
     for workers in (1, 2):
         run(tiny, tmp_path / str(workers), workers=workers, strategy=strategy, limits=["area_mm2<=1"]).archive.close()
@@ -71,7 +72,7 @@ def test_another_seed_asks_other_pairs(tiny) -> None:
     assert [pair.genome for pair in first] != [pair.genome for pair in second]
 
 
-@pytest.mark.parametrize("strategy", ["random", "nsga2"])
+@pytest.mark.parametrize("strategy", strategy_names())
 def test_a_resumed_run_is_the_run_it_would_have_been(tiny, tmp_path, strategy) -> None:
     whole = run(tiny, budget=90, strategy=strategy).archive
     run(tiny, tmp_path / "run", budget=33, strategy=strategy).archive.close()
@@ -120,7 +121,8 @@ def test_a_search_ends_when_the_space_is_exhausted(tiny) -> None:
     ("changes", "error", "message"),
     [
         ({"budget": 0}, SearchError, "budget = 0"),
-        ({"strategy": "nsga3000"}, UnknownNameError, "did you mean 'nsga2'"),
+        ({"strategy": "nsga3000"}, UnknownNameError, "did you mean 'nsga3'"),
+        ({"strategy": "cma-es", "population": 3}, SearchError, "strategy 'cma-es': it takes a population of 4 or more"),
         ({"limits": ["area<=3"]}, UnknownNameError, "did you mean 'area_mm2'"),
         ({"limits": ["area_mm2=3"]}, SearchError, "is not of the form"),
         ({"limits": ["area_mm2<=-3"]}, SearchError, "'-3' is not a positive number"),
@@ -131,6 +133,19 @@ def test_what_cannot_be_searched_is_said_before_anything_is_written(tiny, tmp_pa
     with pytest.raises(error, match=message):
         run(tiny, tmp_path / "run", **changes)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("strategy", ["nsga3", "sms-emoa"])
+def test_one_objective_is_too_few_for_some(tiny, tmp_path, strategy) -> None:
+    with pytest.raises(SearchError, match=f"strategy '{strategy}': it takes 2 to . objectives, not 1"):
+        search(load_network("mobilenet-v2", 64), tiny, ["latency"], strategy=strategy, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_search_ends_where_a_strategy_asks_nothing_more(tiny) -> None:
+    pairs = run(tiny, strategy="grid", budget=500).archive.pairs()
+    assert len(pairs) == 8 * 4, "sides of the array together, times sizes of the buffer"
+    assert all(pair.genome[0] == pair.genome[1] for pair in pairs)
 
 
 def test_names_of_objectives() -> None:

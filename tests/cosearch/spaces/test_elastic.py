@@ -10,17 +10,20 @@ import pytest
 from accel_models.network_builder import NetworkBuilder
 from accel_models.workload import Network
 from cosearch.errors import SpaceError
-from cosearch.space import Genomes
+from cosearch.space import Genomes, Knob
 from cosearch.spaces.elastic import Block, ElasticSpace
 
 
 class Small(ElasticSpace):
-    """Inverted bottlenecks of 8 channels, as many as the genome says."""
+    """Inverted bottlenecks of 8 channels at full width, as many as the genome says, after what its stem says."""
 
     def network(self, genome: Genomes) -> Network:
         net = NetworkBuilder(self.name, channels=8, height=self.knobs[0].choices[int(genome[0])])
+        for knob, value in zip(self.stem, self.stem_values(genome), strict=True):
+            net.conv(knob.name, 8, value)
         for block in self.blocks(genome):
-            net.mbconv(f"stage{block.stage}.block{block.block}", 8, block.kernel, block.expand)
+            channels = 8 * block.width // 100
+            net.mbconv(f"stage{block.stage}.block{block.block}", channels, block.kernel, block.expand)
         return net.build()
 
 
@@ -41,6 +44,8 @@ def every_genome(space: ElasticSpace) -> Genomes:
         {"resolutions": (8,), "depths": ((1, 2), (1, 2)), "expands": (2, 3)},
         {"depths": ((2, 3), (1,))},  # a last stage of one fixed block, as OFA-ProxylessNAS has
         {"depths": ((2,),), "kernels": (3,), "expands": (2, 3, 4)},
+        {"resolutions": (8,), "widths": (50, 100)},
+        {"kernels": (3,), "expands": (2, 3), "stem": (Knob("first", (1, 3)), Knob("second", (1, 3, 5)))},
     ],
 )
 def test_the_size_is_the_number_of_different_networks(options):
@@ -76,6 +81,20 @@ def test_blocks_are_the_active_ones_from_input_to_output():
     space = small(expands=(2, 3))
     values = {"depth_1": 1, "depth_2": 2, "kernel_1": 5, "kernel_2": 5, "kernel_3": 3, "kernel_4": 5, "expand_4": 3}
     assert space.blocks(space.genome(values)) == [Block(1, 1, 5, 2), Block(2, 1, 3, 2), Block(2, 2, 5, 3)]
+
+
+def test_knobs_of_stem_and_widths_come_before_those_of_blocks_and_always_count():
+    space = small(kernels=(3,), expands=(2, 3), widths=(50, 100), stem=(Knob("stem", (1, 3)),), expand_unit="x")
+    names = ["resolution", "depth_1", "depth_2", "stem", "width_1", "width_2", *(f"expand_{b}" for b in range(1, 6))]
+    assert [knob.name for knob in space.knobs] == names
+    assert {knob.name: knob.unit for knob in space.knobs if knob.unit} == {
+        **{"resolution": "px", "width_1": "%", "width_2": "%"},
+        **{f"expand_{block}": "x" for block in range(1, 6)},
+    }
+    genome = space.genome({"depth_2": 2, "stem": 3, "width_2": 100, "expand_3": 3, "expand_5": 3})
+    assert space.stem_values(genome) == (3,)
+    assert space.blocks(genome) == [Block(1, 1, 3, 2, 50), Block(2, 1, 3, 3, 100), Block(2, 2, 3, 2, 100)]
+    assert space.active(genome[None])[0].tolist() == [True] * 6 + [True, False, True, True, False]
 
 
 def test_a_genome_outside_the_space_is_refused():

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import json
-import math
-import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from accel_models.networks import network_from_config
 from accel_models.workload import Layer, TensorShape
 from cosearch.errors import SpaceError
 from cosearch.space import Genomes
 from cosearch.spaces.ofa_mobilenet_v3 import OfaMobileNetV3
+from tests.cosearch.spaces import supernets
 
 narrow, wide = OfaMobileNetV3(), OfaMobileNetV3(1.2)
-
-
-def genomes_of(space: OfaMobileNetV3) -> st.SearchStrategy[Genomes]:
-    return st.tuples(*(st.integers(0, len(knob.choices) - 1) for knob in space.knobs)).map(np.array)
 
 
 def measured_columns(knob: str) -> str:
@@ -80,17 +72,16 @@ def test_every_measured_network_has_its_measured_macs_and_parameters(shared_data
     ("space", "supernet"), [(narrow, "ofa_mbv3_d234_e346_k357_w1.0"), (wide, "ofa_mbv3_d234_e346_k357_w1.2")]
 )
 def test_the_largest_network_has_the_supernets_parameters(shared_data, space, supernet):
-    # shapes of every tensor of the public checkpoints (mit-han-lab/once-for-all f03b267), without running statistics
-    # and the kernel-transformation matrices, which no sub-network keeps
-    shapes = json.loads(gzip.decompress((shared_data / "ofa_reference" / "state_dict_names.json.gz").read_bytes()))
-    kept = {
-        name: math.prod(shape)
-        for name, shape in shapes[supernet].items()
-        if not name.endswith(("running_mean", "running_var", "num_batches_tracked", "_matrix"))
-    }
     largest = space.network(space.choices_per_knob - 1)
-    assert largest.params == sum(kept.values())
+    assert largest.params == supernets.parameters(shared_data, supernet)
     assert max(layer.R for _, layer in largest.layers) == 7
+
+
+def test_extracted_networks_have_the_reference_codes_parameters(shared_data):
+    cases = supernets.extracted(shared_data, "ofa_mbv3_d234_e346_k357_w1.0")
+    params = [narrow.network(narrow.genome(supernets.mobile_values(case))).params for case in cases]
+    assert params == [case["subnet_params"] for case in cases]
+    assert len(params) == 8
 
 
 def genome_of_config(space: OfaMobileNetV3, config: dict) -> Genomes:
@@ -122,51 +113,6 @@ def test_the_published_specialised_networks_are_found_in_the_space(shared_data: 
     assert min(checked.values()) > 0
 
 
-@settings(max_examples=30)
-@given(st.sampled_from([narrow, wide]), st.data())
-def test_inactive_genes_do_not_matter(space, data):
-    genome = data.draw(genomes_of(space))
-    other = data.draw(genomes_of(space))
-    depths = np.repeat(genome[1:6] + 2, 4)
-    inactive = np.flatnonzero(np.arange(20) % 4 >= depths)
-    changed = genome.copy()
-    for first_gene in (6, 26):
-        changed[first_gene + inactive] = other[first_gene + inactive]
-    both = space.canonical(np.stack([genome, changed]))
-    assert both[0].tolist() == both[1].tolist()
-    assert not both[0][6 + inactive].any()
-    assert not both[0][26 + inactive].any()
-    assert space.network(genome) == space.network(changed) == space.network(both[0])
-
-
-@settings(max_examples=30)
-@given(st.sampled_from([narrow, wide]), st.data())
-def test_an_active_gene_makes_another_network(space, data):
-    genome = space.canonical(data.draw(genomes_of(space))[None])[0]
-    block = 4 * data.draw(st.integers(0, 4)) + data.draw(
-        st.integers(0, 1)
-    )  # the first two of a stage are never inactive
-    gene = data.draw(st.sampled_from([0, 1, 2, 3, 4, 5, 6 + block, 26 + block]))
-    changed = genome.copy()
-    changed[gene] = (changed[gene] + 1) % space.choices_per_knob[gene]
-    assert space.canonical(changed[None])[0].tolist() != genome.tolist()
-    assert space.network(changed) != space.network(genome)
-
-
-@settings(max_examples=50)
-@given(st.sampled_from([narrow, wide]), st.data())
-def test_canonical_and_named_values_are_consistent(space, data):
-    genome = data.draw(genomes_of(space))
-    canonical = space.canonical(genome[None])
-    assert (space.canonical(canonical) == canonical).all()
-    assert (space.genome(space.values(genome)) == canonical[0]).all()
-
-
-def test_a_sample_depends_on_its_seed_alone():
-    assert narrow.sample(seed=7) == OfaMobileNetV3().sample(seed=7)
-    assert narrow.sample(seed=7) != narrow.sample(seed=8)
-
-
 def test_the_smallest_network_layer_by_layer():
     # the facts of Cai et al. and of the reference implementation: widths, strides, gates, head
     network = narrow.network(np.zeros(46, dtype=np.int64))
@@ -189,23 +135,6 @@ def test_the_smallest_network_layer_by_layer():
     names = [node.name for node in network.nodes]
     assert {"stage2.block2.depthwise.relu", "stage3.block1.depthwise.h_swish", "stage1.block2.add"} <= set(names)
     assert "stage1.block3.expand" not in names
-
-
-def test_networks_share_the_nodes_of_blocks_they_share():
-    space = OfaMobileNetV3()
-    first = space.network(space.genome({"kernel_20": 3, "depth_5": 4}))
-    second = space.network(space.genome({"kernel_20": 7, "depth_5": 4}))
-    shared = [left is right for left, right in zip(first.nodes, second.nodes, strict=True)]
-    different = {node.name.rpartition(".")[0] for node, same in zip(first.nodes, shared, strict=True) if not same}
-    assert all(name.startswith("stage5.block4") for name in different)
-    assert first == OfaMobileNetV3().network(space.genome({"kernel_20": 3, "depth_5": 4}))  # without anything cached
-
-
-def test_a_space_travels_as_its_width_alone():
-    space = OfaMobileNetV3(1.2)
-    expected = space.sample(seed=1)
-    assert len(pickle.dumps(space)) < 200
-    assert pickle.loads(pickle.dumps(space)).sample(seed=1) == expected
 
 
 @pytest.mark.parametrize(

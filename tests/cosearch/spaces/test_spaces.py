@@ -26,7 +26,7 @@ def registered(monkeypatch):
 
 
 def test_every_registered_space_loads_under_its_own_name():
-    assert {"ofa-mobilenet-v3", "ofa-mobilenet-v3-w1.2"} <= set(space_names())
+    assert {"ofa-mobilenet-v3", "ofa-mobilenet-v3-w1.2", "ofa-proxyless", "ofa-resnet50"} <= set(space_names())
     for name in space_names():
         space = load_space(name)
         assert isinstance(space, NetworkSpace)

@@ -1,0 +1,91 @@
+"""A co-search that costs nothing: ten small blocks on a machine of four knobs, and the loop that a study runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cosearch.space import Genomes, Knob, Space
+from cosearch.strategies import Problem, Strategy, make_strategy
+from cosearch.study import INFEASIBLE, PATIENCE, UNMAPPABLE_VIOLATION
+
+BLOCKS = 10
+
+
+class Toy(Space):
+    """Blocks beyond the depth do not count."""
+
+    name, summary = "toy", "ten blocks on a machine"
+    knobs = (
+        Knob("depth", tuple(range(4, BLOCKS + 1))),
+        *(Knob(f"kernel_{block}", (3, 5, 7)) for block in range(BLOCKS)),
+        *(Knob(f"expand_{block}", (3, 4, 6)) for block in range(BLOCKS)),
+        Knob("rows", tuple(range(2, 17)), "PEs"),
+        Knob("columns", tuple(range(2, 17, 2)), "PEs"),
+        Knob("buffer", (1, 2, 4, 8, 16, 32, 64), "words"),
+        Knob("bandwidth", (1, 2, 4, 8), "words/cycle"),
+        Knob("dataflow", (("K",), ("C",), ("P",))),
+    )
+
+    def active(self, genomes: Genomes) -> NDArray[np.bool_]:
+        """All but the blocks beyond the depth."""
+        blocks = np.arange(BLOCKS) < genomes[:, :1] + 4
+        rest = np.ones((len(genomes), 5), dtype=np.bool_)
+        return np.hstack([rest[:, :1], blocks, blocks, rest])
+
+
+SPACE = Toy()
+
+
+def cost(genomes: Genomes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return error, latency, energy, area (n, 4) and the excess over an area of 8 (n, 1), as a study tells them."""
+    active = SPACE.active(genomes)[:, 1 : 1 + BLOCKS]
+    kernel = np.array([3, 5, 7])[genomes[:, 1 : 1 + BLOCKS]] * active
+    expand = np.array([3, 4, 6])[genomes[:, 1 + BLOCKS : 1 + 2 * BLOCKS]] * active
+    rows, columns, buffer, bandwidth, dataflow = genomes[:, -5:].T
+    array, words = (rows + 2) * (2 * columns + 2), 2.0**buffer
+    gain = np.linspace(1.0, 0.4, BLOCKS)
+    error = -(np.sqrt(kernel) * gain + np.sqrt(expand) * gain[::-1]).sum(axis=1)
+    work = (expand * (3 + kernel) * np.linspace(1.0, 2.0, BLOCKS)).sum(axis=1)
+    traffic = work * (0.2 + 1 / words) * (1 + 0.2 * dataflow)
+    latency = np.maximum(40 * work / array * (1 + 0.1 * ((rows + dataflow) % 3)), traffic / 2.0**bandwidth)
+    energy = work * (1 + 0.02 * words) + 4 * traffic + 0.3 * latency * np.sqrt(array)
+    area = 0.05 * array + 0.1 * words + 0.4 * 2.0**bandwidth
+    values = np.column_stack([error, latency, energy, area])
+    excess = (area / 8 - 1)[:, None]
+    cannot_run = (buffer == 0) & (expand.sum(axis=1) > 30)
+    values[cannot_run], excess[cannot_run] = INFEASIBLE, UNMAPPABLE_VIOLATION
+    return values, excess
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a search proposed, all that was new in order, and what it cost: (n, knobs), (n, objectives), (n,)."""
+
+    genomes: Genomes
+    values: NDArray[np.float64]
+    feasible: NDArray[np.bool_]
+
+
+def search(
+    strategy: Strategy | str, *, objectives: tuple[int, ...] = (0, 1, 2), seed: int = 0, budget: int = 600
+) -> Run:
+    """Ask and tell as a study does, until the budget of different candidates is spent or nothing more comes."""
+    if isinstance(strategy, str):
+        strategy = make_strategy(strategy, Problem(SPACE, len(objectives), 1, population=40), seed)
+    seen: dict[tuple[int, ...], None] = {}
+    idle = 0
+    while len(seen) < budget and idle < PATIENCE:
+        asked = strategy.ask()
+        if not len(asked):
+            break
+        before = len(seen)
+        seen.update(dict.fromkeys(map(tuple, asked.tolist())))
+        idle = 0 if len(seen) > before else idle + 1
+        values, excess = cost(asked)
+        strategy.tell(asked, values[:, objectives], excess)
+    genomes = np.array(list(seen)[:budget], dtype=np.int64)
+    values, excess = cost(genomes)
+    return Run(genomes, values[:, objectives], (excess <= 0).all(axis=1))
