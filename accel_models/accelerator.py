@@ -96,10 +96,14 @@ class Axis(LoopRules):
 
 
 class Fanout(Frozen):
-    """The mesh of children (next level inward, or MACs) that each instance of a level feeds."""
+    """The mesh of children (next level inward, or MACs) that each instance of a level feeds.
+
+    With `uneven`, mappers may spread a dim over it in factors that do not divide: the last round is then shorter.
+    """
 
     x: Axis = Axis()
     y: Axis = Axis()
+    uneven: bool = False
 
 
 class AccessEnergy(Frozen):

@@ -11,6 +11,7 @@ from accel_models.accelerator import Accelerator
 from accel_models.errors import MappingError
 from accel_models.imperfect import count_imperfect, covers
 from accel_models.loopnest import counts as kernels
+from accel_models.loopnest.uneven import check_uneven
 from accel_models.mapping import Mapping
 from accel_models.plan import make_plan
 from accel_models.workload import DATASPACES, DIMS, Layer
@@ -82,12 +83,15 @@ def layer_cost(layer: Layer, accelerator: Accelerator, mapping: Mapping) -> Laye
     sums = np.zeros((plan.levels, kernels.SUM_COLUMNS))
     code, place, need = kernels.check(plan.layer, plan.machine, arrays, 0, bounds, sums)
     counts = np.zeros((plan.levels, len(DATASPACES), kernels.COUNT_COLUMNS))
-    if code == kernels.OK:
-        compute = kernels.count(plan.layer, plan.machine, arrays, 0, bounds, sums, counts)
-    elif code == kernels.BAD_PRODUCT and covers(plan.layer, arrays[0]):
+    uneven = code != kernels.OK and covers(plan.layer, arrays[0])
+    if uneven:  # tiles end at the layer's edge
+        code, place, need = check_uneven(plan.layer, plan.machine, arrays[0], bounds, sums)
+    if code != kernels.OK:
+        raise MappingError(_refusal(accelerator, layer, code, place, need))
+    if uneven:
         compute = count_imperfect(plan, arrays[0], sums, counts)
     else:
-        raise MappingError(_refusal(accelerator, layer, code, place, need))
+        compute = kernels.count(plan.layer, plan.machine, arrays, 0, bounds, sums, counts)
     energy, latency = kernels.energy_and_cycles(
         plan.machine, plan.mac_energy_pj, float(layer.macs), sums, counts, compute
     )

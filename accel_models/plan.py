@@ -44,6 +44,8 @@ class Plan:
         int64 (levels, 3, 8): the largest factor that a temporal, X or Y loop may have, and the one it must have (0: any).
     order
         int64 (levels, 8): the dims whose temporal loops are innermost, innermost first, then -1.
+    uneven
+        bool (levels,): whether mappers may spread loops over a level's children in factors that do not divide.
     mac_energy_pj
         Energy of one multiply-accumulate at the layer's precision.
     """
@@ -53,6 +55,7 @@ class Plan:
     most: NDArray[np.int64]
     fixed: NDArray[np.int64]
     order: NDArray[np.int64]
+    uneven: NDArray[np.bool_]
     mac_energy_pj: float
 
     @property
@@ -75,7 +78,8 @@ def make_plan(layer: Layer, accelerator: Accelerator) -> Plan:
     machine, mac_energy_pj = _machine(accelerator, layer.weight_bits, layer.input_bits, layer.output_bits)
     most, fixed, order = _rules(accelerator)
     numbers = (*layer.dims, layer.stride_w, layer.stride_h, layer.dilation_w, layer.dilation_h)
-    return Plan(np.array(numbers, dtype=np.int64), machine, most, fixed, order, mac_energy_pj)
+    uneven = np.array([level.fanout.uneven for level in accelerator.levels])
+    return Plan(np.array(numbers, dtype=np.int64), machine, most, fixed, order, uneven, mac_energy_pj)
 
 
 @lru_cache(maxsize=256)

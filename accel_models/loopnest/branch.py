@@ -47,6 +47,7 @@ from accel_models.loopnest.counts import (
 )
 from accel_models.loopnest.question import ACCESS, relevant
 from accel_models.loopnest.spatial import pack
+from accel_models.loopnest.uneven import check_uneven, count_uneven, find_uneven
 
 ENERGY, LATENCY, EDP, FRONT = range(4)
 
@@ -122,14 +123,14 @@ def linearise(question, spread, ports, linear):  # type: ignore[no-untyped-def]
     levels, constant = machine.shape[0], terms.shape[0]
     energies[:] = 0.0
     cycles[:] = 0.0
-    macs, outputs, lanes = 1.0, 1.0, 1.0
+    macs, outputs, lanes, rounding = 1.0, 1.0, 1.0, 1.0 if question.uneven.any() else 0.0
     for dim in range(8):
         macs *= layer[dim]
         if relevant(OUTPUTS, dim):
             outputs *= layer[dim]
         for level in range(levels):
             lanes *= spread[level, dim]
-    linear.compute[0] = macs / lanes
+    linear.compute[0] = np.ceil(macs / lanes * (1.0 - SLACK))
     energies[constant] = macs * question.mac_energy_pj
     term = 0
     for dataspace in range(3):
@@ -165,6 +166,18 @@ def linearise(question, spread, ports, linear):  # type: ignore[no-untyped-def]
                 width, block = machine[child, WIDTH + dataspace], machine[child, BLOCK]
                 add_words(energies, cycles, ports, fill, child, True, width, machine[child, E_WRITE] / block)
             child = level
+    # Counts of uneven mappings are averages, rounded: by less than a word per instance, dataspace and kind of access.
+    for level in range(levels):
+        used = rounding
+        for outer in range(level + 1, levels):
+            for dim in range(8):
+                used *= spread[outer, dim]
+        each = machine[level, E_READ] + machine[level, E_WRITE] + machine[level, E_UPDATE]
+        widest = max(machine[level, WIDTH], machine[level, WIDTH + 1], machine[level, WIDTH + 2])
+        energies[constant] -= 3.0 * used * widest * each / machine[level, BLOCK]
+        for port in range(ports.shape[0]):
+            if ports[port, 0] == level:
+                cycles[port, constant] -= 9.0 * used * widest
     for port in range(ports.shape[0]):
         rate = machine[ports[port, 0], ports[port, 1]]
         for outer in range(ports[port, 0] + 1, levels):
@@ -295,6 +308,7 @@ class Scratch(NamedTuple):
     ends: Any
     rows: Any
     mapping: Any
+    uneven: Any
     bounds: Any
     sums: Any
     counts: Any
@@ -307,7 +321,7 @@ def new_scratch(question, width):  # type: ignore[no-untyped-def]
     return Scratch(
         np.ones((groups + 1, width)), np.ones((groups + 1, width)), np.ones((groups + 1, width)),
         np.ones((1, width)), np.zeros(groups, dtype=np.int64), np.zeros(groups, dtype=np.int64),
-        np.zeros(groups, dtype=np.int64), np.ones((1, levels, 4, 8), dtype=np.int32),
+        np.zeros(groups, dtype=np.int64), np.ones((1, levels, 4, 8), dtype=np.int32), np.zeros((8, 5), dtype=np.int64),
         np.zeros((levels, BOUND_COLUMNS), dtype=np.int64), np.zeros((levels, SUM_COLUMNS)),
         np.zeros((levels, 3, COUNT_COLUMNS)),
     )  # fmt: skip
@@ -318,12 +332,23 @@ def look_closely(question, tables, spread, perm, objective, best, scratch):  # t
     """Count the mapping that the rows before `scratch.rows` describe, and remember it if it improves."""
     write_mapping(question, tables, spread, perm, scratch.rows - 1, scratch.mapping[0])
     best.tally[0] += 1
-    code, _, _ = check(question.layer, question.machine, scratch.mapping, 0, scratch.bounds, scratch.sums)
+    layer, machine = question.layer, question.machine
+    even = True
+    for group in range(scratch.rows.shape[0]):
+        even &= tables.factors[scratch.rows[group] - 1, -1, 1] == 0
+    if even:
+        code, _, _ = check(layer, machine, scratch.mapping, 0, scratch.bounds, scratch.sums)
+    else:
+        find_uneven(layer, scratch.mapping[0], scratch.uneven)
+        code, _, _ = check_uneven(layer, machine, scratch.mapping[0], scratch.bounds, scratch.sums)
     if code != OK:  # ceilings of narrow words: the bounds know only the real value
         return best
-    compute = count(
-        question.layer, question.machine, scratch.mapping, 0, scratch.bounds, scratch.sums, scratch.counts
-    )  # fmt: skip
+    if even:
+        compute = count(layer, machine, scratch.mapping, 0, scratch.bounds, scratch.sums, scratch.counts)
+    else:
+        compute = count_uneven(
+            layer, machine, scratch.mapping[0], scratch.uneven, scratch.bounds, scratch.sums, scratch.counts
+        )  # fmt: skip
     macs = 1.0
     for dim in range(8):
         macs *= question.layer[dim]
@@ -401,6 +426,7 @@ def descend(question, tables, linear, spread, perm, objective, best, scratch):  
     caps, machine, energies, ports = question.caps, question.machine, linear.energy, linear.ports
     terms = question.terms.shape[0]
     constant, compute = energies[terms], linear.compute[0]
+    steps_at = terms + caps.shape[0] if question.width > terms + caps.shape[0] else -1
     found, cycles, number = best.energies, best.cycles, best.number[0]
     limit = energy_limit(objective, found, cycles, number, compute)
     depth = 0
@@ -418,7 +444,8 @@ def descend(question, tables, linear, spread, perm, objective, best, scratch):  
         energy = constant
         for column in range(terms):
             energy += energies[column] * so_far[depth + 1, column] * to_come[depth + 1, column]
-        latency = cycles_of(ports, compute, so_far, to_come, depth + 1)
+        steps = compute if steps_at < 0 else so_far[depth + 1, steps_at] * to_come[depth + 1, steps_at]
+        latency = cycles_of(ports, steps, so_far, to_come, depth + 1)
         if hopeless(objective, found, cycles, number, energy, latency):
             continue
         if depth == groups - 1:
@@ -561,7 +588,7 @@ def search_splits(  # type: ignore[no-untyped-def]
     terms = question.terms.shape[0]
     ports = ports_of(question.machine)
     linear = Linear(np.empty(terms + 1), np.empty((ports.shape[0], terms + 1)), np.empty(1))
-    scratch = new_scratch(question, terms + question.caps.shape[0])
+    scratch = new_scratch(question, question.width)
     spread = np.ones((question.machine.shape[0], 8), dtype=np.int64)
     seen = best.tally[1] + best.tally[3]
     place = start

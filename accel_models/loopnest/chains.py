@@ -16,10 +16,11 @@ from accel_models.loopnest.compile import kernel
 from accel_models.loopnest.counts import CAPACITY, INPUTS, TEMPORAL, WIDTH, distinct_offsets
 from accel_models.loopnest.orders import EITHER
 from accel_models.loopnest.question import ACCESS, relevant
+from accel_models.loopnest.uneven_rows import obeys, uneven_column, uneven_lines
 
 
 class Tables(NamedTuple):
-    """All tables of one question, filled as they are asked for; `width` = terms + caps.
+    """All tables of one question, filled as they are asked for; `width` as of the question.
 
     ``signatures`` int64 (groups, most, L, 2): spatial factors; ``signature_count`` int64 (groups,).
     ``key_spared``, ``key_halo`` int64 (groups, keys, runs), ``key_ones`` int64 (groups, keys): the keys;
@@ -28,7 +29,7 @@ class Tables(NamedTuple):
     ``first``, ``count`` int64 (groups, keys, signatures): rows of a table; count -1 where it is not made yet.
     ``least`` float64 (groups, keys, signatures, width): least of each column (infinite where there is no row).
     ``values`` float64 (rows, width); ``factors`` int32 (rows, L + 1, 2): temporal factors, then the levels (a bit mask)
-    where the second dim of a window takes the first one's place; ``used`` int64 (1,): rows in use.
+    where the second dim of a window takes the first one's place, and 1 for an uneven row; ``used`` int64 (1,): rows in use.
     """
 
     signatures: Any
@@ -67,8 +68,18 @@ def divisors_of(number):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def spreads_unevenly(blocks, children):  # type: ignore[no-untyped-def]
+    """Tell whether `blocks` of a dim go over so many children in rounds of which the last is shorter.
+
+    There are three rounds at least: of two, a child that sits one out has no loop left, and then the order of all loops
+    matters, which no order class knows.
+    """
+    return blocks % children != 0 and blocks > 2 * children
+
+
+@kernel
 def useful_slots(  # type: ignore[no-untyped-def]
-    layer, free, most, fixed, spreads, caps, spared, halo, ones, runs, dim, partner
+    layer, free, most, fixed, spreads, uneven, caps, spared, halo, ones, runs, dim, partner
 ):  # fmt: skip
     """Levels where a temporal factor of `dim` may pay, as a bit mask.
 
@@ -97,6 +108,9 @@ def useful_slots(  # type: ignore[no-untyped-def]
         for other in range(levels):
             if partner >= 0 and spreads[other, dim] and spreads[other, partner] and level < other:
                 role[level] |= 1 << (48 + other)
+        for other in range(levels):  # inside an uneven array factors divide, outside they count rounds
+            if uneven[other] and spreads[other, dim] and level < other:
+                role[level] |= 1 << (40 + other)
         for cap in range(caps.shape[0]):
             if caps[cap, 0] >= level and relevant(caps[cap, 1], dim):
                 bad[level] |= 1 << cap
@@ -191,10 +205,22 @@ def extents(chains, spatial):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def fill_columns(layer, terms, caps, run_of_term, spared, dim, chains, bounds, out):  # type: ignore[no-untyped-def]
+def fill_columns(  # type: ignore[no-untyped-def]
+    layer, terms, caps, run_of_term, spared, dim, chains, bounds, fans, space, out
+):  # fmt: skip
     """Fill the part that one dim has in every column of a row: out (n, width). Windows of inputs are not shared here."""
     whole = layer[dim]
     for row in range(chains.shape[0]):
+        if fans[row] >= 0:
+            uneven_column(
+                layer, terms, caps, run_of_term, spared, dim, chains[row], bounds[row], fans[row], space[fans[row]], out[row]
+            )  # fmt: skip
+            continue
+        if out.shape[1] > terms.shape[0] + caps.shape[0]:
+            steps = 1
+            for level in range(chains.shape[1]):
+                steps *= chains[row, level]
+            out[row, terms.shape[0] + caps.shape[0]] = steps
         for term in range(terms.shape[0]):
             out[row, term] = whole
             if terms[term, 1] >= 0 and not relevant(terms[term, 0], dim):
@@ -264,9 +290,14 @@ def move_row(values, factors, source, target):  # type: ignore[no-untyped-def]
 
 @kernel
 def keep_best(values, factors, first, used, columns):  # type: ignore[no-untyped-def]
-    """Insert row `used` into the rows from `first`, which dominate one another nowhere; return the new end."""
+    """Insert row `used` into the rows from `first`, which dominate one another nowhere; return the new end.
+
+    Uneven rows are bounds only (marked in `factors`): they can be dropped for another row, but none for them.
+    """
     row = first
     end = used
+    mark = factors.shape[1] - 1
+    exact = factors[used, mark, 1] == 0
     while row < end:
         lower, higher = False, False
         for place in range(columns.shape[0]):
@@ -275,9 +306,9 @@ def keep_best(values, factors, first, used, columns):  # type: ignore[no-untyped
             higher |= new > old
             if lower and higher:
                 break
-        if not lower:  # an equal or better one is there
+        if not lower and factors[row, mark, 1] == 0:  # an equal or better one is there
             return end
-        if not higher:  # the new one replaces it
+        if not higher and exact:  # the new one replaces it
             end -= 1
             move_row(values, factors, end, row)
             continue
@@ -291,6 +322,8 @@ def keep_best(values, factors, first, used, columns):  # type: ignore[no-untyped
 def live_columns(question, one, two):  # type: ignore[no-untyped-def]
     """Columns in which the rows of a group can differ."""
     terms, caps = question.terms, question.caps
+    if question.width > terms.shape[0] + caps.shape[0]:
+        return np.arange(question.width)
     out, count = np.empty(terms.shape[0] + caps.shape[0], dtype=np.int64), 0
     for column in range(terms.shape[0] + caps.shape[0]):
         is_term = column < terms.shape[0]
@@ -326,28 +359,67 @@ def room_for(tables, rows):  # type: ignore[no-untyped-def]
 
 @kernel
 def chains_in(question, runs, tables, group, key, signature, member):  # type: ignore[no-untyped-def]
-    """Return (chains, extents) of one dim of a group, both int64 (n, L)."""
+    """Return (chains, extents, fans) of one dim of a group: int64 (n, L), (n, L), (n,).
+
+    `fans` is the level of the array over which a chain is spread unevenly, -1 where all factors divide.
+    """
     dim, partner = question.groups[group, member], question.groups[group, 1 - member]
     ones = tables.key_ones[group, key]
-    space = tables.signatures[group, signature, :, member].copy()
+    both = tables.signatures[group, signature]
+    space = both[:, member].copy()
     useful = useful_slots(
-        question.layer, question.free, question.most, question.fixed, question.spreads, question.caps,
+        question.layer, question.free, question.most, question.fixed, question.spreads, question.uneven, question.caps,
         tables.key_spared[group, key], tables.key_halo[group, key], ones, runs, dim, partner,
     )  # fmt: skip
-    number = question.layer[dim]
-    if number == 1:  # rules on a dim that the layer does not have do not count
-        alone = np.ones((1, space.shape[0]), dtype=np.int64)
-        return alone, alone
-    for level in range(space.shape[0]):
-        number //= space[level]
-    chains = chains_of(number, useful, question.most, question.fixed, ones, dim)
-    return chains, extents(chains, space)
+    levels, bound, lanes = space.shape[0], question.layer[dim], 1
+    if bound == 1:  # rules on a dim that the layer does not have do not count
+        alone = np.ones((1, levels), dtype=np.int64)
+        return alone, alone, np.full(1, -1)
+    fan = -1
+    for level in range(levels):
+        lanes *= space[level]
+        if question.uneven[level] and space[level] > 1 and both[level, 0] * both[level, 1] == space[level]:
+            fan = level
+    if bound % lanes == 0:
+        chains = chains_of(bound // lanes, useful, question.most, question.fixed, ones, dim)
+    else:
+        chains = np.empty((0, levels), dtype=np.int64)
+    even = chains.shape[0]
+    if fan >= 0 and space[fan] == lanes:
+        chains = np.concatenate((chains, uneven_chains(question, useful, ones, dim, fan, lanes)))
+    fans = np.full(chains.shape[0], -1)
+    fans[even:] = fan
+    return chains, extents(chains, space), fans
+
+
+@kernel
+def uneven_chains(question, useful, ones, dim, fan, children):  # type: ignore[no-untyped-def]
+    """All chains with factors that divide inside the array at level `fan` and one loop over rounds outside of it."""
+    bound, levels = question.layer[dim], question.free.shape[0]
+    anything, nothing = np.full_like(question.most, bound), np.zeros_like(question.fixed)
+    out, found = np.empty((64, levels), dtype=np.int64), 0
+    for inside in divisors_of(bound):
+        blocks = bound // inside
+        if not spreads_unevenly(blocks, children):
+            continue
+        inner = chains_of(inside, useful & ((1 << fan) - 1), anything, nothing, ones, dim)
+        for turn in range(fan, levels):
+            if not useful >> turn & 1:
+                continue
+            for row in range(inner.shape[0]):
+                if found == out.shape[0]:
+                    out = np.concatenate((out, out))
+                for level in range(levels):
+                    out[found, level] = inner[row, level]
+                out[found, turn] = (blocks + children - 1) // children
+                found += obeys(out[found], question.most, question.fixed, dim)
+    return out[:found].copy()
 
 
 @kernel
 def window_rows(  # type: ignore[no-untyped-def]
-    layer, machine, terms, caps, run_of_term, halo, columns, p, r, mine, theirs, chain_p, chain_r, at_p, at_r, space,
-    values, factors, first,
+    layer, machine, terms, caps, run_of_term, halo, columns, p, r, mine, theirs, chain_p, chain_r, at_p, at_r, fan_p, fan_r,
+    space, values, factors, first,
 ):  # fmt: skip
     """Fill the rows from `first` with all pairs of chains of two dims that share a window; return the end.
 
@@ -360,6 +432,8 @@ def window_rows(  # type: ignore[no-untyped-def]
             swappable |= 1 << ((halo[run] & 63) >> 3)
     for row in range(chain_p.shape[0]):
         for other in range(chain_r.shape[0]):
+            if fan_p[row] >= 0 and fan_r[other] >= 0:  # one of a window's dims may be uneven, not both
+                continue
             swap = swappable
             while swap >= 0:
                 for column in range(values.shape[1]):
@@ -372,7 +446,18 @@ def window_rows(  # type: ignore[no-untyped-def]
                         slot -= EITHER
                         if swap >> (slot >> 3) & 1:
                             slot += r - p
-                    lines = input_lines(layer, p, r, slot, child, row, other, chain_p, chain_r, at_p, at_r, space)
+                    if fan_p[row] >= 0:
+                        lines = uneven_lines(
+                            layer, p, r, fan_p[row], space[fan_p[row], 0], slot, child, row, other, chain_p, chain_r,
+                            at_p, at_r, space[:, 1],
+                        )  # fmt: skip
+                    elif fan_r[other] >= 0:
+                        lines = uneven_lines(
+                            layer, r, p, fan_r[other], space[fan_r[other], 1], slot, child, other, row, chain_r, chain_p,
+                            at_r, at_p, space[:, 0],
+                        )  # fmt: skip
+                    else:
+                        lines = input_lines(layer, p, r, slot, child, row, other, chain_p, chain_r, at_p, at_r, space)
                     if terms[term, 3] == ACCESS:
                         lines = lines_shared(
                             layer, p, r, child, terms[term, 2], row, other, at_p, at_r, space, lines
@@ -380,19 +465,20 @@ def window_rows(  # type: ignore[no-untyped-def]
                     values[end, term] = lines
                 for cap in range(caps.shape[0]):
                     if caps[cap, 1] == INPUTS:
-                        inner_p, inner_r = at_p[row, caps[cap, 0]], at_r[other, caps[cap, 0]]
+                        inner_p = min(at_p[row, caps[cap, 0]], layer[p])
+                        inner_r = min(at_r[other, caps[cap, 0]], layer[r])
                         values[end, number + cap] = (inner_p - 1) * layer[p + 5] + (inner_r - 1) * layer[r + 5] + 1
                 if not overflows(caps, machine, number, values, end):
                     for level in range(levels):
                         factors[end, level, 0], factors[end, level, 1] = chain_p[row, level], chain_r[other, level]
-                    factors[end, levels, 0] = swap
+                    factors[end, levels, 0], factors[end, levels, 1] = swap, max(fan_p[row], fan_r[other]) >= 0
                     end = keep_best(values, factors, first, end, columns)
                 swap = (swap - 1) & swappable if swap else -1
     return end
 
 
 @kernel
-def single_rows(machine, terms, caps, columns, mine, chains, values, factors, first):  # type: ignore[no-untyped-def]
+def single_rows(machine, terms, caps, columns, mine, chains, fans, values, factors, first):  # type: ignore[no-untyped-def]
     """Fill the rows from `first` with all chains of a dim that is its group's only one; return the end."""
     levels, end = chains.shape[1], first
     for row in range(chains.shape[0]):
@@ -401,7 +487,7 @@ def single_rows(machine, terms, caps, columns, mine, chains, values, factors, fi
         if not overflows(caps, machine, terms.shape[0], values, end):
             for level in range(levels):
                 factors[end, level, 0], factors[end, level, 1] = chains[row, level], 1
-            factors[end, levels, 0] = 0
+            factors[end, levels, 0], factors[end, levels, 1] = 0, fans[row] >= 0
             end = keep_best(values, factors, first, end, columns)
     return end
 
@@ -416,20 +502,20 @@ def make_table(question, runs, run_of_term, tables, group, key, signature):  # t
     width = tables.values.shape[1]
     columns = live_columns(question, one, two)
     first = tables.used[0]
-    chains, bounds = chains_in(question, runs, tables, group, key, signature, 0)
+    chains, bounds, fans = chains_in(question, runs, tables, group, key, signature, 0)
     mine = np.empty((chains.shape[0], width))
-    fill_columns(layer, terms, caps, run_of_term, spared, one, chains, bounds, mine)
+    fill_columns(layer, terms, caps, run_of_term, spared, one, chains, bounds, fans, space[:, 0], mine)
     if two < 0:
         tables = room_for(tables, chains.shape[0] + 1)
-        end = single_rows(machine, terms, caps, columns, mine, chains, tables.values, tables.factors, first)
+        end = single_rows(machine, terms, caps, columns, mine, chains, fans, tables.values, tables.factors, first)
     else:
-        others, beyond = chains_in(question, runs, tables, group, key, signature, 1)
+        others, beyond, their_fans = chains_in(question, runs, tables, group, key, signature, 1)
         theirs = np.empty((others.shape[0], width))
-        fill_columns(layer, terms, caps, run_of_term, spared, two, others, beyond, theirs)
+        fill_columns(layer, terms, caps, run_of_term, spared, two, others, beyond, their_fans, space[:, 1], theirs)
         tables = room_for(tables, chains.shape[0] * others.shape[0] * (1 << halo.shape[0]) + 1)
         end = window_rows(
             layer, machine, terms, caps, run_of_term, halo, columns, one, two, mine, theirs, chains, others, bounds,
-            beyond, space, tables.values, tables.factors, first,
+            beyond, fans, their_fans, space, tables.values, tables.factors, first,
         )  # fmt: skip
     tables.first[group, key, signature] = first
     tables.count[group, key, signature] = end - first
@@ -470,7 +556,7 @@ def inner_fits(layer, machine, caps, one, two, space, child, inner_one, inner_tw
 
 @kernel
 def relaxed_least(  # type: ignore[no-untyped-def]
-    layer, machine, caps, one, two, space, dataspace, child, parent, shares, variant
+    layer, machine, caps, uneven, one, two, space, dataspace, child, parent, shares, variant
 ):  # fmt: skip
     """Bound a group's factor in a term from below by what fits `child` outward, without making a table.
 
@@ -488,6 +574,15 @@ def relaxed_least(  # type: ignore[no-untyped-def]
         if shares and child < level <= parent:  # p + r - 1 different sums at least
             share *= (space[level, 0] + space[level, 1] - 1.0) / (space[level, 0] * space[level, 1])
     whole_one, whole_two = layer[one], layer[two] if two >= 0 else 1
+    for level in range(space.shape[0]):
+        if uneven[level] and space[level, 0] * space[level, 1] > 1:  # rounds of any number: bound by what is touched
+            least = 1.0
+            if dataspace == INPUTS and two >= 0:
+                return float(distinct_offsets(whole_one, layer[one + 5], whole_two, layer[two + 5])) * share
+            least *= whole_one if relevant(dataspace, one) else outside_one
+            if two >= 0:
+                least *= whole_two if relevant(dataspace, two) else outside_two
+            return least
     time_one = whole_one // (inside_one * outside_one) if child >= 0 else 1
     time_two = whole_two // (inside_two * outside_two) if child >= 0 else 1
     window = dataspace == INPUTS and two >= 0
@@ -539,7 +634,7 @@ def relax(question, run_of_term, tables, group, signature, keys):  # type: ignor
             for variant in range(first, max(first, last) + 1):
                 if np.isnan(known[variant]):
                     known[variant] = relaxed_least(
-                        layer, machine, caps, one, two, space, terms[term, 0], terms[term, 1], terms[term, 2],
+                        layer, machine, caps, question.uneven, one, two, space, terms[term, 0], terms[term, 1], terms[term, 2],
                         terms[term, 3] == ACCESS, variant,
                     )  # fmt: skip
                 least = min(least, known[variant])
@@ -590,7 +685,7 @@ def keys_of(question, spared, halo, ones):  # type: ignore[no-untyped-def]
 def new_tables(question, signatures, signature_count, keys, runs):  # type: ignore[no-untyped-def]
     """Return empty `Tables`."""
     key_spared, key_halo, key_ones, key_of = keys
-    width = question.terms.shape[0] + question.caps.shape[0]
+    width = question.width
     shape = (question.groups.shape[0], key_ones.shape[1], signatures.shape[1])
     return Tables(
         signatures, signature_count, key_spared, key_halo, key_ones, key_of,

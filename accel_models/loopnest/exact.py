@@ -13,12 +13,12 @@ from accel_models.loopnest.spatial import signatures_of, splits_of
 
 
 @kernel
-def begin(layer, machine, most, fixed, order, mac_energy_pj, objective, energy, latency):  # type: ignore[no-untyped-def]
+def begin(layer, machine, most, fixed, order, uneven, mac_energy_pj, objective, energy, latency):  # type: ignore[no-untyped-def]
     """Return all that one search needs, as a tuple that `carry_on` takes; see the modules named there.
 
     `energy` (pJ) and `latency` (cycles) are to be improved on; infinite for none.
     """
-    question = take_apart(layer, machine, most, fixed, order, mac_energy_pj)
+    question = take_apart(layer, machine, most, fixed, order, uneven, mac_energy_pj)
     runs, run_of_term = runs_of(question)
     spared, halo, ones, perms = order_classes(runs, question.free, order, question.slides)
     keys = keys_of(question, spared, halo, ones)

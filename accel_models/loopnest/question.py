@@ -50,7 +50,9 @@ class Question(NamedTuple):
     ``caps`` int64 (caps, 2): level, dataspace; ascending by level.
     ``groups`` int64 (groups, 2): dims of each group that has any loop; -1 for none.
     ``free`` int64 (L,): dims that may have a temporal factor above one, as a bit mask.
-    ``spreads`` bool (L, 8): whether a dim may be spread over the children of a level.
+    ``spreads`` bool (L, 8): whether a dim may be spread over the children of a level; ``uneven`` bool (L,): whether in
+    factors that do not divide. ``width``: columns of a row of factors: terms, caps and, with uneven levels, the steps
+    in time.
     """
 
     layer: Any
@@ -65,6 +67,8 @@ class Question(NamedTuple):
     free: Any
     spreads: Any
     slides: int
+    uneven: Any
+    width: int
 
 
 @kernel
@@ -109,7 +113,7 @@ def may_spread(machine, most, fixed, level, side, dim):  # type: ignore[no-untyp
 
 
 @kernel
-def take_apart(layer, machine, most, fixed, order, mac_energy_pj):  # type: ignore[no-untyped-def]
+def take_apart(layer, machine, most, fixed, order, uneven, mac_energy_pj):  # type: ignore[no-untyped-def]
     """Return the `Question` of a plan's arrays."""
     levels = machine.shape[0]
     free = np.zeros(levels, dtype=np.int64)
@@ -119,10 +123,9 @@ def take_apart(layer, machine, most, fixed, order, mac_energy_pj):  # type: igno
             continue
         least = smallest_factor(layer[dim])
         for level in range(levels):
-            rule = fixed[level, TEMPORAL, dim]
-            if rule > 1 or (
-                rule == 0 and most[level, TEMPORAL, dim] >= least and alone_fits(layer, machine, level, dim, least)
-            ):
+            rule, room = fixed[level, TEMPORAL, dim], most[level, TEMPORAL, dim]
+            enough = 2 if uneven.any() else least  # rounds of an uneven array may be of any number
+            if rule > 1 or (rule == 0 and room >= enough and alone_fits(layer, machine, level, dim, least)):
                 free[level] |= 1 << dim
             for side in (SPATIAL_X, SPATIAL_Y):
                 spreads[level, dim] |= may_spread(machine, most, fixed, level, side, dim) > 1
@@ -158,7 +161,8 @@ def take_apart(layer, machine, most, fixed, order, mac_energy_pj):  # type: igno
             group_count += 1
     return Question(
         layer, machine, most, fixed, order, mac_energy_pj, terms[:count].copy(), caps[:cap_count].copy(),
-        groups[:group_count].copy(), free, spreads, sliding_dims(layer),
+        groups[:group_count].copy(), free, spreads, sliding_dims(layer), uneven,
+        count + cap_count + np.int64(uneven.any()),
     )  # fmt: skip
 
 

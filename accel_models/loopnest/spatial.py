@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from accel_models.loopnest.chains import divisors_of
+from accel_models.loopnest.chains import divisors_of, spreads_unevenly
 from accel_models.loopnest.compile import kernel
 from accel_models.loopnest.counts import FAN_X, FAN_Y, SPATIAL_X, SPATIAL_Y
 from accel_models.loopnest.question import may_spread
@@ -70,16 +70,53 @@ def spread_options(question, level, dim):  # type: ignore[no-untyped-def]
     divisors = divisors_of(bound)
     keep, count = np.empty_like(divisors), 0
     for product in divisors:
-        for x in divisors:
-            if (
-                product % x == 0
-                and side_allows(question, level, SPATIAL_X, dim, x)
-                and side_allows(question, level, SPATIAL_Y, dim, product // x)
-            ):
-                keep[count] = product
-                count += 1
-                break
+        if some_split(question, level, dim, product):
+            keep[count] = product
+            count += 1
     return keep[:count].copy()
+
+
+@kernel
+def some_split(question, level, dim, product):  # type: ignore[no-untyped-def]
+    """Tell whether rules and mesh allow some X and Y factors of one dim with this product."""
+    for x in divisors_of(product):
+        if side_allows(question, level, SPATIAL_X, dim, x) and side_allows(
+            question, level, SPATIAL_Y, dim, product // x
+        ):
+            return True
+    return False
+
+
+@kernel
+def uneven_options(question, level, dim):  # type: ignore[no-untyped-def]
+    """Products of X and Y factors that do not divide a dim: ascending int64 (n,)."""
+    bound = question.layer[dim]
+    lanes = min(np.int64(question.machine[level, FAN_X] * question.machine[level, FAN_Y]), bound)
+    out, count = np.empty(lanes + 1, dtype=np.int64), 0
+    for product in range(2, lanes + 1):
+        if bound % product and spreads_unevenly(bound, product) and some_split(question, level, dim, product):
+            out[count] = product
+            count += 1
+    return out[:count].copy()
+
+
+@kernel
+def with_uneven(rows, level, member, options):  # type: ignore[no-untyped-def]
+    """Signatures (n, L, 2) and those with an uneven product at a level: of dims that lie in no other array."""
+    alone, count = np.empty_like(rows), 0
+    for row in range(rows.shape[0]):
+        if rows[row, :, member].max() == 1 and rows[row, level, 0] * rows[row, level, 1] == 1:
+            alone[count] = rows[row]
+            count += 1
+    grown = np.empty((rows.shape[0] + count * options.shape[0], rows.shape[1], 2), dtype=np.int64)
+    grown[: rows.shape[0]] = rows
+    at = rows.shape[0]
+    for row in range(count):
+        for product in options:
+            grown[at] = alone[row]
+            grown[at, level, member] = product
+            at += 1
+    return grown
 
 
 @kernel
@@ -109,6 +146,9 @@ def signatures_of(question):  # type: ignore[no-untyped-def]
                             grown[count, level, member] = option
                             count += 1
                 rows = grown[:count].copy()
+            for level in range(levels):
+                if question.uneven[level]:
+                    rows = with_uneven(rows, level, member, uneven_options(question, level, dim))
         if rows.shape[0] > out.shape[1]:
             larger = np.ones((groups.shape[0], rows.shape[0], levels, 2), dtype=np.int64)
             larger[:, : out.shape[1]] = out

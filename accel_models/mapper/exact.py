@@ -91,6 +91,7 @@ def _run(plan: Plan, objective: str, time_limit_s: float | None, beat: Found | N
         plan.most,
         plan.fixed,
         plan.order,
+        plan.uneven,
         plan.mac_energy_pj,
         number,
         *((beat.energy_pj, beat.latency_cycles) if beat else (np.inf, np.inf)),
