@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accel_models.accelerator import Accelerator
+from accel_models.mapper.base import Found
+from accel_models.mapper.table import map_layers
 from accel_models.targets import asic
 from accel_models.targets.vector_unit import VectorCosts
 from accel_models.workload import Layer, VectorOp
@@ -104,7 +106,7 @@ def make_cost_table(
     pieces = list(index.pieces())
     for _, piece in pieces:
         _refuse_crossing(space, piece)
-    found = asic.map_layers(
+    found = map_layers(
         (node.op for _, piece in pieces for node in piece.nodes if isinstance(node.op, Layer)),
         accelerator,
         mapping.objective,
@@ -117,9 +119,7 @@ def make_cost_table(
     rows = np.full((4, index.entries), np.nan)
     rows[:, -1] = 0.0
     for entry, piece in pieces:
-        costs = [(cycles, energy_pj) for _, cycles, energy_pj in asic.costs_through_dram(piece.nodes, vector, found)]
-        sizes = [(node.op.macs if isinstance(node.op, Layer) else 0, node.params) for node in piece.nodes]
-        rows[:, entry] = *np.sum(costs, axis=0), *np.sum(sizes, axis=0)
+        rows[:, entry] = _sums(piece, vector, found)
     cycles, energy_pj, macs, params = rows
     _, energy_j = asic.in_si_units(cycles, energy_pj, accelerator)
     return CostTable(index, accelerator, cycles, energy_j, macs, params, len(found))
@@ -143,9 +143,19 @@ def _additive(networks: NetworkSpace, accelerator: Accelerator) -> PiecewiseSpac
 
 def _refuse_crossing(space: PiecewiseSpace, piece: Piece) -> None:
     """Refuse a piece whose first operation runs beside the last one of the piece before it."""
-    first = piece.nodes[0]
-    if isinstance(first.op, VectorOp) and first.op.fused and first.op.operations:
-        raise SpaceError(
-            f"space {space.name!r}: {first.name} is fused with the operation before it, which is in another piece: its cost "
-            "is not that piece's own"
-        )
+    for first in piece.nodes[:1]:
+        if isinstance(first.op, VectorOp) and first.op.fused and first.op.operations:
+            raise SpaceError(
+                f"space {space.name!r}: {first.name} is fused with the operation before it, which is in another piece: "
+                "its cost is not that piece's own"
+            )
+
+
+def _sums(piece: Piece, vector: VectorCosts, found: dict[Layer, Found]) -> tuple[float, float, int, int]:
+    """Return cycles, dynamic energy in pJ, multiply-accumulates and parameters of a piece."""
+    total_cycles, total_pj = 0.0, 0.0
+    for _, cycles, energy_pj in asic.costs_through_dram(piece.nodes, vector, found):
+        total_cycles += cycles
+        total_pj += energy_pj
+    macs = sum(node.op.macs for node in piece.nodes if isinstance(node.op, Layer))
+    return total_cycles, total_pj, macs, sum(node.params for node in piece.nodes)

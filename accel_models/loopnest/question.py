@@ -162,7 +162,7 @@ def take_apart(layer, machine, most, fixed, order, uneven, mac_energy_pj):  # ty
     return Question(
         layer, machine, most, fixed, order, mac_energy_pj, terms[:count].copy(), caps[:cap_count].copy(),
         groups[:group_count].copy(), free, spreads, sliding_dims(layer), uneven,
-        count + cap_count + np.int64(uneven.any()),
+        count + cap_count + (1 if uneven.any() else 0),
     )  # fmt: skip
 
 

@@ -90,10 +90,8 @@ class PieceIndex:
 
     def parts(self, values: NDArray[np.float64]) -> Parts:
         """Return a flat array (entries,) by kind of piece."""
-        return Parts(*(
-            values[first:end].reshape(shape)
-            for first, end, shape in zip(self._first, self._first[1:], self._shapes, strict=True)
-        ))  # fmt: skip
+        kinds = np.split(values[:-1], self._first[1:-1])
+        return Parts(*(kind.reshape(shape) for kind, shape in zip(kinds, self._shapes, strict=True)))
 
     def pieces(self) -> Iterator[tuple[int, Piece]]:
         """Yield every piece with the number of its entry; entries of pieces that no network has are left out.
@@ -215,9 +213,8 @@ class PieceIndex:
         """Refuse two blocks of one place and width that make different shapes."""
         if one.shape != other.shape:
             raise SpaceError(
-                f"space {self.space.name!r}: {one.last} makes {one.shape}, {other.last} makes {other.shape}: what a block "
-                "makes may depend on nothing but the resolution and the width of its stage, as otherwise what comes "
-                "behind it has a cost for every history"
+                f"space {self.space.name!r}: {_made(one)}, {_made(other)}: what a block makes may depend on nothing but "
+                "the resolution and the width of its stage, as otherwise what comes behind it has a cost for every history"
             )
 
     def _check(self, genomes: Genomes) -> None:
@@ -232,3 +229,8 @@ class PieceIndex:
             resolution = space.knobs[0].choices[int(genomes[int(absent.argmax()), 0])]
             there = ", ".join(map(str, self.resolutions))
             raise SpaceError(f"space {space.name!r}: resolution {resolution} px was left out; there are: {there}")
+
+
+def _made(piece: Piece) -> str:
+    shape = piece.shape
+    return f"{piece.last} makes {shape.channels} x {shape.height} x {shape.width} elements"
