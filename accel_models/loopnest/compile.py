@@ -38,6 +38,11 @@ def cache_folder() -> Path:
     return Path(root) / "kernels" / digest.hexdigest()[:16]
 
 
+def is_cold() -> bool:
+    """Tell whether the exact mapper's kernels are still to be compiled, which takes a minute or two."""
+    return not any(cache_folder().rglob("branch.search_splits*.nbi"))
+
+
 def kernel(function: Function | None = None, **options: Any) -> Any:
     """Compile a function to machine code at its first call; keep the code for later processes.
 

@@ -1,10 +1,10 @@
-"""The exact search, begun and carried on: what `accel_models.mapper.exact` calls."""
+"""How the exact search begins; `branch.search_splits` carries it on."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from accel_models.loopnest.branch import Best, Linear, ports_of, rank_splits, search_splits
+from accel_models.loopnest.branch import Best, Linear, ports_of, rank_splits
 from accel_models.loopnest.chains import keys_of, new_tables
 from accel_models.loopnest.compile import kernel
 from accel_models.loopnest.orders import order_classes
@@ -14,7 +14,7 @@ from accel_models.loopnest.spatial import signatures_of, splits_of
 
 @kernel
 def begin(layer, machine, most, fixed, order, uneven, mac_energy_pj, objective, energy, latency):  # type: ignore[no-untyped-def]
-    """Return all that one search needs, as a tuple that `carry_on` takes; see the modules named there.
+    """Return all that one search needs, as a tuple that `search_splits` takes; see the modules named there.
 
     `energy` (pJ) and `latency` (cycles) are to be improved on; infinite for none.
     """
@@ -37,13 +37,3 @@ def begin(layer, machine, most, fixed, order, uneven, mac_energy_pj, objective, 
     if energy < np.inf:
         best.energies[0], best.cycles[0], best.number[0] = energy, latency, 1
     return question, runs, run_of_term, tables, perms, splits, ranks, energies, cycles, best
-
-
-@kernel
-def carry_on(  # type: ignore[no-untyped-def]
-    question, runs, run_of_term, tables, perms, splits, ranks, energies, cycles, start, objective, best, limit
-):  # fmt: skip
-    """Search on from split `start`; return (tables, best, next split)."""
-    return search_splits(
-        question, runs, run_of_term, tables, perms, splits, ranks, energies, cycles, start, objective, best, limit
-    )

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from accel_models.errors import MappingError
-from accel_models.loopnest.exact import begin, carry_on
+from accel_models.loopnest.branch import search_splits
+from accel_models.loopnest.exact import begin
 from accel_models.loopnest.orders import MAX_LEVELS
 from accel_models.mapper.base import Found, objective_value
 from accel_models.plan import Plan
@@ -98,7 +99,7 @@ def _run(plan: Plan, objective: str, time_limit_s: float | None, beat: Found | N
     )
     place, limit = 0, _SLICE if time_limit_s is not None else 2**62
     while place < len(ranks):
-        tables, best, place = carry_on(
+        tables, best, place = search_splits(
             *state, tables, perms, splits, ranks, energies, cycles, place, number, best, limit
         )  # fmt: skip
         if time_limit_s is not None and time.perf_counter() - start > time_limit_s:

@@ -132,12 +132,13 @@ def need_words(plan: Plan, level: int, extents: list[int]) -> int:
 
 def _forced_tiles_overflow(plan: Plan, accelerator: Accelerator) -> str:
     for place, level in enumerate(accelerator.levels[:-1]):
-        need = need_words(plan, place, _least_extents(plan, accelerator, place))
+        extents = _least_extents(plan, accelerator, place)
+        need = need_words(plan, place, extents)
         if need > plan.machine[place, CAPACITY]:
-            return (
-                f"level {level.name!r} has room for {plan.machine[place, CAPACITY]:.0f} words, the smallest tiles that "
-                f"the rules on factors allow there need {need}"
-            )
+            least = "the smallest tiles that the rules on factors allow there need"
+            if max(extents) == 1:
+                least = f"one element of each kept dataspace ({', '.join(level.keeps)}) needs"
+            return f"level {level.name!r} has room for {plan.machine[place, CAPACITY]:.0f} words, {least} {need}"
     return ""
 
 

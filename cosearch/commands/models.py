@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cosearch.commands.options import EffortOption, Format, FormatOption, MapperOption, SeedOption, TargetOption
-from cosearch.commands.output import print_json, print_table
+from cosearch.commands.output import print_json, print_table, tell_if_cold
 
 if TYPE_CHECKING:
     from accel_models.workload import Network
@@ -30,7 +30,9 @@ def evaluate(
     """Evaluate one network on one target."""
     from accel_models.description import load_target
 
-    cost = load_target(target).evaluate(
+    accelerator = load_target(target)
+    tell_if_cold(mapper)
+    cost = accelerator.evaluate(
         named_network(network, resolution), objective=objective, mapper=mapper, effort=effort, seed=seed
     )
     if format is Format.json:
@@ -63,6 +65,7 @@ def roofline(
     from cosearch.report.roofline import plot_roofline, roofline_json, roofline_table
 
     accelerator, known = load_target(target), named_network(network, resolution)
+    tell_if_cold(mapper)
     cost = accelerator.evaluate(known, objective=objective, mapper=mapper, effort=effort, seed=seed)
     found = network_roofline(known, accelerator, cost)
     if output or format is Format.table:
@@ -100,6 +103,7 @@ def map_layer(
     if (layer is None) == (network is None):
         raise CosearchError("name either --layer or --network")
     accelerator = load_target(target)
+    tell_if_cold(mapper)
     layers = [("layer", Layer.parse(layer))] if layer is not None else _distinct(named_network(str(network), None))
     results = [
         (name, best_mapping(shape, accelerator, objective, mapper=mapper, effort=effort, seed=seed))

@@ -33,6 +33,14 @@ def print_rows(rows: list[tuple[str, str]], format: Format) -> None:
         typer.echo(f"{name:<{width}}  {summary}")
 
 
+def tell_if_cold(mapper: str) -> None:
+    """Say why the first mapping takes long, where it does."""
+    from accel_models.loopnest.compile import is_cold
+
+    if mapper == "exact" and is_cold():
+        typer.echo("first use: compiling the mapper, once, for a minute or two", err=True)
+
+
 def print_json(value: Any) -> None:
     """Print one JSON object."""
     typer.echo(json.dumps(_finite(value), indent=2, allow_nan=False))

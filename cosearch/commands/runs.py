@@ -21,7 +21,7 @@ from cosearch.commands.options import (
     TableOrJsonOption,
     TargetOption,
 )
-from cosearch.commands.output import plain_text, print_json, print_table
+from cosearch.commands.output import plain_text, print_json, print_table, tell_if_cold
 
 if TYPE_CHECKING:
     from cosearch.archive import Pair
@@ -70,6 +70,7 @@ def search(
 
     if (fix is Fix.network) != (network is not None) or (network is None) == (space is None):
         raise SearchError("name either --space, or --fix network with --network NAME")
+    tell_if_cold(mapper)
     searched = named_network(network, None) if network else str(space)
     study = _watched(
         lambda watch: run(

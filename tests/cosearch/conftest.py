@@ -24,7 +24,7 @@ levels:
 search:
   - {name: array_x, sets: [buffer.fanout.x.size], minimum: 2, maximum: 16, step: 2, unit: PEs}
   - {name: array_y, sets: [buffer.fanout.y.size], minimum: 2, maximum: 16, step: 2, unit: PEs}
-  - {name: buffer, sets: [buffer.entries], choices: [2, 1024, 4096, 16384], unit: words}
+  - {name: buffer, sets: [buffer.entries], choices: [1, 1024, 4096, 16384], unit: words}
 """
 
 
