@@ -40,7 +40,7 @@ def cache_folder() -> Path:
 
 def is_cold() -> bool:
     """Tell whether the exact mapper's kernels are still to be compiled, which takes a minute or two."""
-    return not any(cache_folder().rglob("branch.search_splits*.nbi"))
+    return not any(cache_folder().rglob("exact.solve*.nbi"))
 
 
 def kernel(function: Function | None = None, **options: Any) -> Any:

@@ -98,6 +98,7 @@ def _left(time_limit_s: float | None, start: float) -> float | None:
 def _refusal(error: MappingError, plan: Plan, accelerator: Accelerator, layer: Layer) -> MappingError:
     """Return the error that a user sees: with the reason, where it is proven that no legal mapping exists."""
     said = str(error)
+    refuse_unmappable(plan, accelerator, layer)
     if isinstance(error, exact.NoMappingError):
         said = reason(plan, accelerator, lambda other: exact.search(other, "latency"))
     return MappingError(f"{accelerator.name}: layer {layer} cannot be mapped: {said}")
@@ -133,7 +134,6 @@ def find(
             if mapper == "exact":
                 found = exact.search(plan, objective, time_limit_s=_left(time_limit_s, start), beat=best)
             else:
-                refuse_unmappable(plan, machine, layer)
                 found = _better(objective, best, MAPPERS[mapper](plan, objective, share, seed))
         except MappingError as error:
             refusal = refusal or (error, plan, machine)

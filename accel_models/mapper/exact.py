@@ -1,27 +1,29 @@
 """The exact mapper: the mapping that no other legal mapping beats, and the proof (docs/exact_mapper.md).
 
-The search itself is compiled (`accel_models.loopnest.branch`); here it is begun, carried on in slices while time is
-left, and its answer read.
+The search itself is compiled (`accel_models.loopnest.exact`); here it is asked, under a time limit in attempts that grow
+and start from the best so far, and its answer read.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accel_models.errors import MappingError
-from accel_models.loopnest.branch import search_splits
-from accel_models.loopnest.exact import begin
+from accel_models.loopnest.exact import solve
 from accel_models.loopnest.orders import MAX_LEVELS
 from accel_models.mapper.base import Found, objective_value
+from accel_models.mapper.sampled import divisors
 from accel_models.plan import Plan
 
 _OBJECTIVES = {"energy": 0, "latency": 1, "edp": 2, "front": 3}
 
-_SLICE = 200_000
-"""Nodes between two looks at the clock: some 20 ms."""
+_FIRST_NODES = 100_000
+"""Nodes of the first attempt under a time limit, some 10 ms; each further one may take four times as many."""
 
 
 class NoMappingError(MappingError):
@@ -42,21 +44,21 @@ def search(
     MappingError
         If there is no legal mapping, or none was found in time.
     """
-    try:
-        best, bound = _run(plan, objective, time_limit_s, beat)
-    except MappingError:
-        if beat is None:
-            raise
-        return beat
-    energy, cycles = float(best.energies[0]), float(best.cycles[0])
+    answer = _attempts(plan, objective, time_limit_s, beat)
+    if not len(answer.energies):
+        if beat is not None:
+            return beat
+        raise answer.refusal(time_limit_s)
+    energy, cycles = float(answer.energies[0]), float(answer.cycles[0])
     value = objective_value(objective, energy, cycles)
-    found = Found(best.mappings[0].copy(), energy, cycles, int(best.tally[0]), True, value)
+    found = Found(answer.mappings[0], energy, cycles, answer.counted)
+    left, bound = answer.left, answer.bound
     if beat is not None:
         if (energy, cycles) == (beat.energy_pj, beat.latency_cycles):
             found = beat
-        bound = min((b for b in (bound, None if beat.optimal else beat.lower_bound) if b is not None), default=None)
-        found = found._replace(evaluated=beat.evaluated + int(best.tally[0]))
-    return found._replace(optimal=bound is None, lower_bound=value if bound is None else min(bound, value))
+        left, bound = left or not beat.optimal, min(bound, math.inf if beat.optimal else beat.lower_bound)
+        found = found._replace(evaluated=beat.evaluated + answer.counted)
+    return found._replace(optimal=not left, lower_bound=min(bound, value) if left else value)
 
 
 def front(plan: Plan, time_limit_s: float | None = None) -> list[Found]:
@@ -67,50 +69,66 @@ def front(plan: Plan, time_limit_s: float | None = None) -> list[Found]:
     MappingError
         As :func:`search`.
     """
-    best, bound = _run(plan, "front", time_limit_s, None)
+    answer = _attempts(plan, "front", time_limit_s, None)
+    if not len(answer.energies):
+        raise answer.refusal(time_limit_s)
+    points = zip(answer.mappings, answer.energies, answer.cycles, strict=True)
     return [
-        Found(
-            best.mappings[row].copy(),
-            float(best.energies[row]),
-            float(best.cycles[row]),
-            int(best.tally[0]),
-            bound is None,
-        )
-        for row in range(int(best.number[0]))
+        Found(array, float(energy), float(cycles), answer.counted, not answer.left) for array, energy, cycles in points
     ]
 
 
-def _run(plan: Plan, objective: str, time_limit_s: float | None, beat: Found | None) -> tuple[Any, float | None]:
-    """Return the kernel's `Best`, and the bound on what is left (None: nothing is left, it is proven)."""
+class _Answer(NamedTuple):
+    """What `loopnest.exact.solve` tells."""
+
+    energies: NDArray[np.float64]
+    cycles: NDArray[np.float64]
+    mappings: NDArray[np.int32]
+    counted: int
+    left: bool
+    bound: float
+
+    def refusal(self, time_limit_s: float | None) -> MappingError:
+        """Return the error for an empty answer."""
+        if self.left:
+            return MappingError(f"no legal mapping was found in {time_limit_s} s")
+        return NoMappingError("no legal mapping exists")
+
+
+def _attempts(plan: Plan, objective: str, time_limit_s: float | None, beat: Found | None) -> _Answer:
+    """Search to the end, or in attempts that grow until the time is over."""
     if plan.levels > MAX_LEVELS:
         raise MappingError(f"the exact mapper takes up to {MAX_LEVELS} memory levels, not {plan.levels}")
+    divisors(tuple(int(bound) for bound in plan.layer[:8]))  # refuses bounds with too many
     start = time.perf_counter()
-    number = _OBJECTIVES[objective]
-    *state, tables, perms, splits, ranks, energies, cycles, best = begin(
-        plan.layer,
-        plan.machine,
-        plan.most,
-        plan.fixed,
-        plan.order,
-        plan.uneven,
-        plan.mac_energy_pj,
-        number,
-        *((beat.energy_pj, beat.latency_cycles) if beat else (np.inf, np.inf)),
-    )
-    place, limit = 0, _SLICE if time_limit_s is not None else 2**62
-    while place < len(ranks):
-        tables, best, place = search_splits(
-            *state, tables, perms, splits, ranks, energies, cycles, place, number, best, limit
+    goal = (beat.energy_pj, beat.latency_cycles) if beat else (math.inf, math.inf)
+    last: _Answer | None = None
+    nodes, counted = 2**62 if time_limit_s is None else _FIRST_NODES, 0
+    while True:
+        answer = _ask(plan, objective, goal, nodes)
+        counted += answer.counted
+        if last is not None and len(last.energies) and (answer.energies[0], answer.cycles[0]) == goal:
+            answer = answer._replace(mappings=last.mappings)  # nothing better than the attempt before
+        last = answer._replace(counted=counted)
+        if not answer.left or (time_limit_s is not None and time.perf_counter() - start > time_limit_s):
+            return last
+        if objective != "front" and len(answer.energies):
+            goal = float(answer.energies[0]), float(answer.cycles[0])
+        nodes *= 4
+
+
+def _ask(plan: Plan, objective: str, goal: tuple[float, float], nodes: int) -> _Answer:
+    room = 64 if objective == "front" else 1
+    while True:
+        energies, cycles, facts = np.empty(room), np.empty(room), np.empty(3)
+        mappings = np.empty((room, plan.levels, 4, 8), dtype=np.int32)
+        number = solve(
+            plan.layer, plan.machine, plan.most, plan.fixed, plan.order, plan.uneven, plan.mac_energy_pj,
+            _OBJECTIVES[objective], *goal, nodes, energies, cycles, mappings, facts,
         )  # fmt: skip
-        if time_limit_s is not None and time.perf_counter() - start > time_limit_s:
+        if number <= room:
             break
-    proven = place == len(ranks)
-    if best.number[0] == 0:
-        if proven:
-            raise NoMappingError("no legal mapping exists")
-        raise MappingError(f"no legal mapping was found in {time_limit_s} s")
-    if proven:
-        return best, None
-    left = ranks[place:]
-    values = {"energy": energies, "latency": cycles}.get(objective, energies * cycles)
-    return best, float(np.min(values[left])) * (1 - 1e-12)
+        room = number
+    return _Answer(
+        energies[:number], cycles[:number], mappings[:number], int(facts[0]), bool(facts[1]), float(facts[2])
+    )

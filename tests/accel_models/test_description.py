@@ -228,7 +228,7 @@ def test_what_is_no_description_at_all(content, said) -> None:
         ("[buffer.fanout.x.size]", "[bufer.fanout.x.size]",
          "array_x: path 'bufer.fanout.x.size' leads to no value: unknown key 'bufer': did you mean 'buffer'?"),
         ("[buffer.fanout.x.size]", "[buffer.fanout.z.size]",
-         "array_x: path 'buffer.fanout.z.size' leads to no value: unknown key 'z': known: x, y"),
+         "array_x: path 'buffer.fanout.z.size' leads to no value: unknown key 'z': known: uneven, x, y"),
         ("[buffer.fanout.x.size]", "[buffer.entries.size]", "array_x: path 'buffer.entries.size' leads to no value"),
         ("[buffer.fanout.x.size]", "[buffer]", "array_x: path 'buffer' leads to no value: unknown key 'buffer'"),
         ("[buffer.fanout.x.size]", "[buffer.component]", "array_x: levels.buffer.component: 2 is wrong"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import pytest
@@ -17,6 +18,9 @@ from accel_models.mapper.best import best_mapping
 from accel_models.mapper.sampled import divisors
 from accel_models.mapping import Mapping
 from accel_models.workload import DIMS, Layer
+
+sampled_mapping = functools.partial(best_mapping, mapper="random")
+
 
 TARGETS = target_names()
 
@@ -90,7 +94,7 @@ def words(layer: Layer, target: Accelerator, word_bits: int, dataspace: str, ext
 def sampled(layer: Layer, target: Accelerator, objective: str, **options: int) -> MappingResult:
     """Return what sampling finds; a layer of which it finds nothing is no example."""
     try:
-        return best_mapping(layer, target, objective, **options)
+        return sampled_mapping(layer, target, objective, **options)
     except MappingError:
         assume(False)
         raise
@@ -120,7 +124,7 @@ def test_no_mapping_is_below_the_bound(name, layer, objective) -> None:
 def test_the_checker_sees_what_is_illegal(small) -> None:
     """The independent check is a check: break a legal mapping in each way."""
     layer = Layer(K=8, C=8, P=4, Q=4)
-    legal = best_mapping(layer, small).mapping
+    legal = sampled_mapping(layer, small).mapping
     rows = {level.level: level for level in legal.levels}
 
     def with_level(**changes: object) -> Mapping:
@@ -144,13 +148,13 @@ def test_the_checker_sees_what_is_illegal(small) -> None:
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_the_same_seed_gives_the_same_mapping(small, objective) -> None:
     layer = Layer(K=24, C=36, P=14, Q=14, R=3, S=3)
-    first, second = (best_mapping(layer, small, objective, effort=300, seed=7) for _ in range(2))
+    first, second = (sampled_mapping(layer, small, objective, effort=300, seed=7) for _ in range(2))
     assert (first.mapping, first.energy_pj, first.latency_cycles) == (
         second.mapping,
         second.energy_pj,
         second.latency_cycles,
     )
-    others = {best_mapping(layer, small, objective, effort=1, seed=seed).mapping for seed in range(20)}
+    others = {sampled_mapping(layer, small, objective, effort=1, seed=seed).mapping for seed in range(20)}
     assert len(others) > 10, "seeds hardly matter"
 
 
@@ -164,7 +168,9 @@ def test_more_effort_is_never_worse(name, objective) -> None:
         Layer(G=96, P=28, Q=28, R=3, S=3, stride_w=2),
         Layer(K=1000, C=512),
     ):
-        results = [best_mapping(layer, target, objective, effort=effort, seed=3) for effort in (5, 255, 256, 257, 700)]
+        results = [
+            sampled_mapping(layer, target, objective, effort=effort, seed=3) for effort in (5, 255, 256, 257, 700)
+        ]
         values = [found.objective_value for found in results]
         assert values == sorted(values, reverse=True)
         assert [found.evaluated for found in results] == [5, 255, 256, 257, 700]
@@ -172,13 +178,13 @@ def test_more_effort_is_never_worse(name, objective) -> None:
 
 def test_effort_pays() -> None:
     layer = Layer(K=64, C=64, P=14, Q=14, R=3, S=3)
-    few, many = (best_mapping(layer, load_target("eyeriss"), effort=effort) for effort in (5, 700))
+    few, many = (sampled_mapping(layer, load_target("eyeriss"), effort=effort) for effort in (5, 700))
     assert many.edp < few.edp / 2
 
 
 def test_the_objective_is_what_gets_smaller(small) -> None:
     layer = Layer(K=64, C=64, P=16, Q=16, R=3, S=3)
-    best = {objective: best_mapping(layer, small, objective, effort=2000) for objective in OBJECTIVES}
+    best = {objective: sampled_mapping(layer, small, objective, effort=2000) for objective in OBJECTIVES}
     for objective, figure in (("energy", "energy_pj"), ("latency", "latency_cycles"), ("edp", "edp")):
         values = {name: getattr(found, figure) for name, found in best.items()}
         assert values[objective] == min(values.values())
@@ -189,9 +195,9 @@ def test_one_word_too_little_cannot_be_mapped_and_the_exact_fit_can(small) -> No
     layer = Layer(K=3, C=5, P=7)
     for level, least, kept in (("registers", 3, "weights, inputs, outputs"), ("buffer", 2, "inputs, outputs")):
         tight = with_values(small, {f"{level}.entries": least, "buffer.fanout.x.size": 1, "buffer.fanout.y.size": 1})
-        assert violations(layer, tight, best_mapping(layer, tight).mapping) == []
+        assert violations(layer, tight, sampled_mapping(layer, tight).mapping) == []
         with pytest.raises(MappingError) as caught:
-            best_mapping(layer, with_values(tight, {f"{level}.entries": least - 1}))
+            sampled_mapping(layer, with_values(tight, {f"{level}.entries": least - 1}))
         assert str(caught.value) == (
             f"small: layer {layer} cannot be mapped: level '{level}' has room for {least - 1} words, one element of each kept "
             f"dataspace ({kept}) needs {least}"
@@ -201,22 +207,24 @@ def test_one_word_too_little_cannot_be_mapped_and_the_exact_fit_can(small) -> No
 def test_double_buffering_halves_the_room(small) -> None:
     layer = Layer(K=3, C=5)
     meshless = with_values(small, {"buffer.fanout.x.size": 1, "buffer.fanout.y.size": 1, "registers.buffering": 2.0})
-    assert best_mapping(layer, with_values(meshless, {"registers.entries": 6})).energy_pj > 0
+    assert sampled_mapping(layer, with_values(meshless, {"registers.entries": 6})).energy_pj > 0
     with pytest.raises(MappingError, match=r"room for 2 words, .* needs 3"):
-        best_mapping(layer, with_values(meshless, {"registers.entries": 5}))
+        sampled_mapping(layer, with_values(meshless, {"registers.entries": 5}))
 
 
 def test_wider_elements_need_more_words(small) -> None:
     tight = with_values(small, {"registers.entries": 5, "buffer.fanout.x.size": 1, "buffer.fanout.y.size": 1})
     layer = Layer(K=3, C=5)
-    assert best_mapping(layer.with_bits(16, 32, 32), tight).energy_pj > 0
+    assert sampled_mapping(layer.with_bits(16, 32, 32), tight).energy_pj > 0
     with pytest.raises(MappingError, match=r"room for 5 words, .* needs 6"):
-        best_mapping(layer.with_bits(32, 32, 32), tight)
+        sampled_mapping(layer.with_bits(32, 32, 32), tight)
 
 
 def test_where_sampling_finds_nothing_the_layer_is_named(small) -> None:
-    with pytest.raises(MappingError, match=r"^small: layer K64 C64 Q64: no legal mapping was found by sampling"):
-        best_mapping(Layer(K=64, C=64, Q=64), with_values(small, {"buffer.entries": 2}), effort=1)
+    with pytest.raises(
+        MappingError, match=r"^small: layer K64 C64 Q64 cannot be mapped: no legal mapping was found by sampling"
+    ):
+        sampled_mapping(Layer(K=64, C=64, Q=64), with_values(small, {"buffer.entries": 2}), effort=1)
 
 
 @pytest.mark.parametrize(
@@ -237,15 +245,16 @@ def test_unknown_names(small, options, said) -> None:
 @pytest.mark.parametrize("text", ["K4000000000 C4000000000", "P3 stride=99999999999999999", "K999999999999999999"])
 def test_a_layer_too_large_to_be_counted_is_refused(small, text) -> None:
     with pytest.raises(WorkloadError, match=r"is too large: more than 2\*\*53"):
-        best_mapping(Layer.parse(text), small)
+        sampled_mapping(Layer.parse(text), small)
 
 
 def test_a_large_bound_takes_no_time_and_too_many_divisors_are_refused(small) -> None:
     assert (
-        best_mapping(Layer(P=2**31 - 1), small, effort=5).latency_cycles >= 2**31 - 1
+        sampled_mapping(Layer(P=2**31 - 1), small, effort=5).latency_cycles >= 2**31 - 1
     )  # a prime: no factor, no list of its size
-    with pytest.raises(MappingError, match="a loop bound of 735134400 has 1344 divisors"):
-        best_mapping(Layer(K=735134400, C=7), small)
+    for mapper in ("exact", "random", "naas"):
+        with pytest.raises(MappingError, match="a loop bound of 735134400 has 1344 divisors"):
+            best_mapping(Layer(K=735134400, C=7), small, mapper=mapper, effort=5)
 
 
 @given(st.lists(st.integers(1, 400), min_size=8, max_size=8))

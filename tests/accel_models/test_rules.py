@@ -79,7 +79,9 @@ def test_random_rules_are_kept(data: st.DataObject) -> None:
 
 def test_a_fixed_factor_that_does_not_divide_the_layer_cannot_be_mapped() -> None:
     target = with_values(machine(1, 1), {"registers.temporal.factors": {"K": 5}})
-    with pytest.raises(MappingError, match="no legal mapping"):
+    with pytest.raises(
+        MappingError, match=r"registers\.temporal\.factors K = 5: together 5, which does not divide K ="
+    ):
         best_mapping(LAYER, target, effort=20)
 
 
