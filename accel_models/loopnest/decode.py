@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from accel_models.loopnest.compile import kernel
-from accel_models.loopnest.counts import FAN_X, FAN_Y, ORDER, SPATIAL_X, SPATIAL_Y, TEMPORAL
-from accel_models.loopnest.sample import MAX_DIVISORS, fill_bounds, fits, place_fixed, scale_bounds
+from accel_models.loopnest.counts import FAN_X, FAN_Y, SPATIAL_X, SPATIAL_Y, TEMPORAL
+from accel_models.loopnest.sample import MAX_DIVISORS, fill_bounds, fits, place_fixed, place_order, scale_bounds
 
 # Rows of the genes of a level: 2 * side + one of these, the sides being TEMPORAL, SPATIAL_X, SPATIAL_Y.
 IMPORTANCE, RATIO = range(2)
@@ -83,19 +83,8 @@ def tile_by_genes(genes, layer, machine, most, fixed, mapping, bounds, level, le
 @kernel
 def order_by_genes(genes, order, mapping, level, dims):  # type: ignore[no-untyped-def]
     """Set the order of a level's temporal loops: what the rules put innermost, then the rest by importance."""
-    place = 0
-    while place < 8 and order[level, place] >= 0:
-        mapping[level, ORDER, place] = order[level, place]
-        place += 1
-    given = place
     rank(genes[level, 2 * TEMPORAL + IMPORTANCE], dims)
-    for dim in dims:
-        named = False
-        for other in range(given):
-            named |= order[level, other] == dim
-        if not named:
-            mapping[level, ORDER, place] = dim
-            place += 1
+    place_order(order, level, dims, mapping)
 
 
 @kernel

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from accel_models.loopnest.branch import ENERGY, FRONT, LATENCY, Best, Linear, ports_of, rank_splits, search_splits
-from accel_models.loopnest.chains import keys_of, new_tables
+from accel_models.loopnest.best import ENERGY, FRONT, LATENCY, Best
+from accel_models.loopnest.branch import rank_splits, search_splits
 from accel_models.loopnest.compile import kernel
+from accel_models.loopnest.linear import Linear, ports_of
 from accel_models.loopnest.orders import order_classes
 from accel_models.loopnest.question import runs_of, take_apart
 from accel_models.loopnest.spatial import signatures_of, splits_of
+from accel_models.loopnest.tables import keys_of, new_tables
 
 
 @kernel

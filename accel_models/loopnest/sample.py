@@ -158,9 +158,8 @@ def place_fixed(layer, machine, fixed, mapping, left):  # type: ignore[no-untype
 
 
 @kernel
-def draw_order(state, order, level, dims, mapping):  # type: ignore[no-untyped-def]
-    """Draw the order of a level's temporal loops: what the rules put innermost, then the rest at random."""
-    shuffle(state, dims)
+def place_order(order, level, dims, mapping):  # type: ignore[no-untyped-def]
+    """Set the order of a level's temporal loops: what the rules put innermost, then the rest as in `dims`."""
     place = 0
     while place < 8 and order[level, place] >= 0:
         mapping[level, ORDER, place] = order[level, place]
@@ -196,7 +195,8 @@ def sample_mapping(state, layer, machine, most, fixed, order, divisors, mapping,
         if left[dim] > 1 and (fixed[levels - 1, TEMPORAL, dim] or left[dim] > most[levels - 1, TEMPORAL, dim]):
             return False
     for level in range(levels):
-        draw_order(state, order, level, dims, mapping)
+        shuffle(state, dims)
+        place_order(order, level, dims, mapping)
     return True
 
 
