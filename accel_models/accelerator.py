@@ -92,7 +92,8 @@ class Axis(LoopRules):
 
     size: PositiveInt = 1
 
-    __hash__ = LoopRules.__hash__
+    def __hash__(self) -> int:
+        return hash((self.size, super().__hash__()))
 
 
 class Fanout(Frozen):

@@ -273,6 +273,28 @@ def _step(holder: Any, key: str, path: str) -> Any:
     return holder[key]
 
 
+def _holder(data: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
+    """Return the mapping that holds the value at a dotted path of a dumped description, and its key there."""
+    *way, last = path.split(".")
+    holder: Any = data | {level["name"]: level for level in data["levels"]} if way else data
+    for key in way:
+        holder = _step(holder, key, path)
+    _step(holder, last, path)
+    return holder, last
+
+
+def value_at(target: Accelerator, path: str) -> Any:
+    """Return the target's present value at a dotted path (levels by name), such as ``global_buffer.entries``.
+
+    Raises
+    ------
+    DescriptionError
+        If the path leads nowhere.
+    """
+    holder, last = _holder(target.model_dump(exclude={"search"}), path)
+    return holder[last]
+
+
 def with_values(target: Accelerator, values: Mapping[str, Any]) -> Accelerator:
     """Return the target with other values at dotted paths (levels by name), validated again, without its search section.
 
@@ -289,13 +311,8 @@ def with_values(target: Accelerator, values: Mapping[str, Any]) -> Accelerator:
     from pydantic import ValidationError
 
     data = target.model_dump(exclude={"search"})
-    starts = data | {level["name"]: level for level in data["levels"]}
     for path, value in values.items():
-        *way, last = path.split(".")
-        holder: Any = starts if way else data
-        for key in way:
-            holder = _step(holder, key, path)
-        _step(holder, last, path)
+        holder, last = _holder(data, path)
         holder[last] = value
     try:
         return type(target).model_validate(data)

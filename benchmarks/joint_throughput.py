@@ -37,7 +37,7 @@ Json = dict[str, Any]
 
 def joint(target: str, space: str, pairs: int, seed: int) -> Json:
     """Evaluate random pairs; return how many can be mapped, and the processor time of those in ms."""
-    evaluator = Evaluator(Specification(load_space(space), load_target(target), False, MappingOptions()))
+    evaluator = Evaluator(Specification(load_space(space), load_target(target), "described", MappingOptions()))
     genomes = evaluator.space.sample_genomes(np.random.default_rng(seed), pairs + 1)
     start = time.perf_counter()
     evaluator(genomes[-1])

@@ -34,7 +34,7 @@ from accel_models.networks import load_network
 from accel_models.targets.asic import evaluate
 from accel_models.workload import Layer, Network
 from benchmarks.command import run
-from cosearch.spaces.hardware import HardwareSpace
+from cosearch.spaces.hardware import DescribedHardware
 from cosearch.spaces.ofa_mobilenet_v3 import OfaMobileNetV3
 
 TARGETS = ("eyeriss", "nvdla_256", "nvdla_1024", "edge_tpu", "shidiannao")
@@ -269,7 +269,7 @@ def pairs_per_second(count: int, target: str, mapper: str, seed: int = 0) -> flo
 
     Pairs that cannot be mapped count: a search meets them too. What the mapper keeps stays from pair to pair.
     """
-    networks, hardware = OfaMobileNetV3(), HardwareSpace(load_target(target))
+    networks, hardware = OfaMobileNetV3(), DescribedHardware(load_target(target))
     chance = np.random.default_rng(seed)
     pairs = [
         (networks.network(genome), hardware.target(genes))

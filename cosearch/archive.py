@@ -5,6 +5,7 @@ Tables
 ``run``        key, value: what was asked (JSON), versions.
 ``knobs``      position, name, unit, choices (JSON): what the numbers of a genome mean.
 ``pairs``      id, generation, genome (JSON list), feasible, violation, reason, extrapolated, and the metrics.
+``answers``    generation, machine, most, complete, pairs: what answered questions about more than the pairs recorded.
 ``reference``  name, note and metrics of known networks on the unmodified target, for comparison.
 
 Nothing in it depends on the clock, the machine or the number of workers: the same search writes the same bytes.
@@ -15,7 +16,8 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from cosearch.errors import RunError
 from cosearch.objective import METRICS
 from cosearch.space import Knob
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FILE_NAME = "archive.sqlite"
 
 _METRIC_COLUMNS = ", ".join(f"{name} REAL" for name in METRICS)
@@ -34,6 +36,10 @@ CREATE TABLE knobs (position INTEGER PRIMARY KEY, name TEXT NOT NULL, unit TEXT 
 CREATE TABLE pairs (
     id INTEGER PRIMARY KEY, generation INTEGER NOT NULL, genome TEXT NOT NULL UNIQUE, feasible INTEGER NOT NULL,
     violation REAL NOT NULL, extrapolated INTEGER NOT NULL, reason TEXT NOT NULL, {_METRIC_COLUMNS}
+);
+CREATE TABLE answers (
+    generation INTEGER NOT NULL, machine TEXT NOT NULL, most INTEGER, complete INTEGER NOT NULL, pairs TEXT NOT NULL,
+    UNIQUE (generation, machine)
 );
 CREATE TABLE reference (name TEXT PRIMARY KEY, note TEXT NOT NULL, {_METRIC_COLUMNS}) WITHOUT ROWID;
 """
@@ -55,6 +61,31 @@ class Pair:
     extrapolated: bool
     reason: str
     metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What answered a question about a whole machine, or about pairs most of which were refuted.
+
+    Parameters
+    ----------
+    generation
+        When it was asked.
+    machine
+        The hardware genome of a whole machine; None of pairs tried.
+    most
+        How many pairs were wanted at most; None for all.
+    complete
+        False where the budget ended before all of the answer was recorded.
+    pairs
+        Ids of the answer's pairs.
+    """
+
+    generation: int
+    machine: tuple[int, ...] | None
+    most: int | None
+    complete: bool
+    pairs: tuple[int, ...]
 
 
 def refuse_taken(path: Path) -> None:
@@ -136,15 +167,38 @@ class Archive:
         rows = self._read(f"SELECT name, note, {', '.join(METRICS)} FROM reference ORDER BY name")
         return [(name, note, _metrics(figures)) for name, note, *figures in rows]
 
-    def append(self, pairs: Sequence[Pair]) -> None:
-        """Store the pairs of one generation, all or none."""
+    def append(self, pairs: Sequence[Pair], answer: Answer | None = None) -> None:
+        """Store the pairs of one generation, or of one answer with what was asked; all or none."""
         marks = ", ".join("?" * (7 + len(METRICS)))
         rows = [
-            (pair.id, pair.generation, json.dumps(pair.genome, separators=(",", ":")), int(pair.feasible), pair.violation,
-             int(pair.extrapolated), pair.reason, *_figures(pair.metrics))
+            (pair.id, pair.generation, _text(pair.genome), int(pair.feasible), pair.violation, int(pair.extrapolated),
+             pair.reason, *_figures(pair.metrics))
             for pair in pairs
         ]  # fmt: skip
-        self._write(f"INSERT INTO pairs VALUES ({marks})", rows)
+        with self._transaction() as database:
+            database.executemany(f"INSERT INTO pairs VALUES ({marks})", rows)
+            if answer is not None:
+                machine = "" if answer.machine is None else _text(answer.machine)
+                row = (answer.generation, machine, answer.most, int(answer.complete), _text(answer.pairs))
+                database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)", row)
+
+    def answers(self, generation: int | None = None) -> list[Answer]:
+        """Return the answers of one generation or of all, in the order they were asked for."""
+        where = "" if generation is None else "WHERE generation = ?"
+        rows = self._read(
+            f"SELECT generation, machine, most, complete, pairs FROM answers {where} ORDER BY rowid",
+            () if generation is None else (generation,),
+        )
+        return [
+            Answer(
+                asked, tuple(self._json(machine)) if machine else None, most, bool(complete), tuple(self._json(pairs))
+            )
+            for asked, machine, most, complete, pairs in rows
+        ]
+
+    def fronts(self) -> list[Answer]:
+        """Return the answers about whole machines."""
+        return [answer for answer in self.answers() if answer.machine is not None]
 
     def pairs(self, where: str = "", values: tuple[Any, ...] = ()) -> list[Pair]:
         """Return the stored pairs in order of evaluation, those that an SQL condition selects."""
@@ -181,10 +235,16 @@ class Archive:
         return found[0]
 
     def _write(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        with self._transaction() as database:
+            database.executemany(statement, rows)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Write all of what is done inside, or nothing."""
         try:
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                self._db.executemany(statement, rows)
+                yield self._db
             except BaseException:
                 if self._db.in_transaction:  # a full disk ends it already
                     self._db.execute("ROLLBACK")
@@ -218,6 +278,10 @@ def _figures(metrics: Mapping[str, float]) -> list[float | None]:
 
 def _metrics(figures: Sequence[float | None]) -> dict[str, float]:
     return {name: math.nan if value is None else value for name, value in zip(METRICS, figures, strict=True)}
+
+
+def _text(numbers: tuple[int, ...]) -> str:
+    return json.dumps(numbers, separators=(",", ":"))
 
 
 def _hashable(choice: Any) -> Any:

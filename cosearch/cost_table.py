@@ -14,8 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accel_models.accelerator import Accelerator
-from accel_models.mapper.base import Found
-from accel_models.mapper.table import map_layers
 from accel_models.targets import asic
 from accel_models.targets.vector_unit import VectorCosts
 from accel_models.workload import Layer, VectorOp
@@ -78,6 +76,7 @@ def make_cost_table(
     mapping: MappingOptions | None = None,
     *,
     resolutions: Sequence[int] | None = None,
+    known: asic.Cache | None = None,
     threads: int = 1,
 ) -> CostTable:
     """Return the cost of every piece on one machine, each distinct layer mapped once.
@@ -88,6 +87,8 @@ def make_cost_table(
         How mappings are looked for; by default as a search does.
     resolutions
         Those of the space's (px) that are wanted; all of them without.
+    known
+        Mappings already known for this machine and these options; new ones are added.
     threads
         Cores that look for mappings; the result does not depend on it.
 
@@ -106,14 +107,10 @@ def make_cost_table(
     pieces = list(index.pieces())
     for _, piece in pieces:
         _refuse_crossing(space, piece)
-    found = map_layers(
-        (node.op for _, piece in pieces for node in piece.nodes if isinstance(node.op, Layer)),
-        accelerator,
-        mapping.objective,
-        mapper=mapping.mapper,
-        effort=mapping.effort,
-        seed=mapping.seed,
-        threads=threads,
+    layers = dict.fromkeys(node.op for _, piece in pieces for node in piece.nodes if isinstance(node.op, Layer))
+    found = {} if known is None else known
+    asic.find_mappings(
+        layers, accelerator, found, mapping.objective, mapping.mapper, mapping.effort, mapping.seed, threads
     )
     vector = VectorCosts(accelerator)
     rows = np.full((4, index.entries), np.nan)
@@ -122,7 +119,7 @@ def make_cost_table(
         rows[:, entry] = _sums(piece, vector, found)
     cycles, energy_pj, macs, params = rows
     _, energy_j = asic.in_si_units(cycles, energy_pj, accelerator)
-    return CostTable(index, accelerator, cycles, energy_j, macs, params, len(found))
+    return CostTable(index, accelerator, cycles, energy_j, macs, params, len(layers))
 
 
 def _additive(networks: NetworkSpace, accelerator: Accelerator) -> PiecewiseSpace:
@@ -151,7 +148,7 @@ def _refuse_crossing(space: PiecewiseSpace, piece: Piece) -> None:
             )
 
 
-def _sums(piece: Piece, vector: VectorCosts, found: dict[Layer, Found]) -> tuple[float, float, int, int]:
+def _sums(piece: Piece, vector: VectorCosts, found: asic.Cache) -> tuple[float, float, int, int]:
     """Return cycles, dynamic energy in pJ, multiply-accumulates and parameters of a piece."""
     total_cycles, total_pj = 0.0, 0.0
     for _, cycles, energy_pj in asic.costs_through_dram(piece.nodes, vector, found):

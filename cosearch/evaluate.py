@@ -12,21 +12,25 @@ import signal
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from accel_models.accelerator import Accelerator
 from accel_models.errors import DescriptionError, MappingError
-from accel_models.mapper.base import Found
 from accel_models.workload import Layer
+from cosearch.accuracy.quantisation import narrowest_bits
 from cosearch.space import Genomes, NetworkSpace
-from cosearch.spaces.hardware import HardwareSpace
+from cosearch.spaces.hardware import make_hardware
 from cosearch.spaces.joint import JointSpace
+
+if TYPE_CHECKING:
+    from accel_models.targets import asic
 
 HARDWARE_KEPT = 512
 """Accelerators whose layer costs one process remembers (some 60 KiB each)."""
@@ -44,16 +48,16 @@ class MappingOptions:
 
 @dataclass(frozen=True)
 class Specification:
-    """All that an evaluation depends on beside the genome."""
+    """All that an evaluation depends on beside the genome; `hardware` is one of `HARDWARE_KINDS`."""
 
     networks: NetworkSpace
     target: Accelerator
-    fixed_hardware: bool
+    hardware: str
     mapping: MappingOptions
 
     def space(self) -> JointSpace:
         """Return the joint space that genomes belong to."""
-        return JointSpace(self.networks, HardwareSpace(self.target, fixed=self.fixed_hardware))
+        return JointSpace(self.networks, make_hardware(self.hardware, self.target))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ class Evaluator:
     def __init__(self, specification: Specification) -> None:
         self.space = specification.space()
         self.mapping = specification.mapping
-        self._known: OrderedDict[tuple[int, ...], tuple[Accelerator, dict[Layer, Found]]] = OrderedDict()
+        self._known: OrderedDict[tuple[int, ...], tuple[Accelerator, asic.Cache]] = OrderedDict()
 
     def __call__(self, genome: Genomes) -> Outcome:
         """Return what the pair of one canonical genome costs."""
@@ -87,25 +91,35 @@ class Evaluator:
         network_genes, hardware_genes = self.space.split(genome)
         network = self.space.networks.network(network_genes)
         try:
-            accelerator, cache = self._accelerator(hardware_genes)
-            options = self.mapping
-            asic.find_mappings(
-                network.distinct_layers,
-                accelerator,
-                cache,
-                options.objective,
-                options.mapper,
-                options.effort,
-                options.seed,
-            )
+            accelerator, cache = self.machine(hardware_genes)
+            self.map(network.distinct_layers, accelerator, cache)
         except (DescriptionError, MappingError) as error:
             return Outcome(macs=network.macs, params=network.params, reason=str(error))
         latency_s, energy_j = asic.totals(network, accelerator, cache)
-        given = accelerator.precision
-        bits = min(given.weights, given.inputs) if given else 16
+        bits = narrowest_bits(accelerator)
         return Outcome(latency_s, energy_j, accelerator.area_mm2, network.macs, network.params, bits)
 
-    def _accelerator(self, genome: Genomes) -> tuple[Accelerator, dict[Layer, Found]]:
+    def map(self, layers: Iterable[Layer], accelerator: Accelerator, cache: asic.Cache) -> None:
+        """Add the mappings of layers to a machine's cache.
+
+        Raises
+        ------
+        MappingError
+            If a layer cannot be mapped at all.
+        """
+        from accel_models.targets import asic
+
+        options = self.mapping
+        asic.find_mappings(layers, accelerator, cache, options.objective, options.mapper, options.effort, options.seed)
+
+    def machine(self, genome: Genomes) -> tuple[Accelerator, asic.Cache]:
+        """Return the machine of a canonical hardware genome, and the mappings known on it.
+
+        Raises
+        ------
+        DescriptionError
+            If the genome describes none.
+        """
         key = tuple(genome.tolist())
         if key not in self._known:
             self._known[key] = (self.space.hardware.target(genome), {})

@@ -106,14 +106,22 @@ class Limit:
         """The metric that it bounds."""
         return LIMITS[self.quantity][0]
 
+    @property
+    def factor(self) -> float:
+        """What the metric is multiplied with to be in the limit's own unit."""
+        return LIMITS[self.quantity][1]
+
     def value(self, metrics: Mapping[str, float]) -> float:
         """Return the bounded figure of one pair, in the limit's own unit."""
-        metric, factor = LIMITS[self.quantity]
-        return metrics[metric] * factor
+        return metrics[self.metric] * self.factor
 
     def violation(self, metrics: Mapping[str, float]) -> float:
         """Return by how much a pair breaks the limit, relative to the bound; 0 or less where it is kept."""
-        excess = (self.value(metrics) - self.bound) / self.bound
+        return float(self.violations(np.array(metrics[self.metric])))
+
+    def violations(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the same for many values of the metric, of any shape."""
+        excess = (values * self.factor - self.bound) / self.bound
         return excess if self.sense == "<=" else -excess
 
     def __str__(self) -> str:

@@ -15,6 +15,7 @@ from cosearch.archive import FILE_NAME, Archive, Pair
 from cosearch.errors import RunError
 from cosearch.evaluate import MappingOptions, Specification
 from cosearch.objective import Objective, parse_objectives, to_minimise
+from cosearch.space import NetworkSpace
 from cosearch.spaces.joint import FixedNetwork
 
 if TYPE_CHECKING:
@@ -23,11 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """What was asked of a search. It is stored in the archive, the number of workers is not."""
+    """What was asked of a search. It is stored in the archive, the number of workers is not.
+
+    `fixed` is ``"network"`` where a single network was given; `hardware` is one of `HARDWARE_KINDS`.
+    """
 
     space: str
     target: str
     fixed: str
+    hardware: str
     objectives: tuple[str, ...]
     limits: tuple[str, ...]
     strategy: str
@@ -139,25 +144,35 @@ def config_of(study: Study) -> SearchConfig:
         raise RunError(f"{study.archive.path}: recorded by another version of this program ({error})") from None
 
 
-def specification_of(study: Study) -> Specification:
+def specification_of(study: Study, space: NetworkSpace | None = None) -> Specification:
     """Return what the evaluations of a recorded search depend on.
+
+    Parameters
+    ----------
+    space
+        The network space that was searched, where it is not installed by name.
 
     Raises
     ------
     UnknownNameError
-        If the search's space is not installed here.
+        If the search's space is not installed here, nor given.
     RunError
-        If another program recorded it.
+        If another program recorded it, or another space was searched.
     """
     from accel_models.accelerator import Accelerator
     from cosearch.spaces import load_space
 
     config = config_of(study)
     stored = study.archive.get("network")
-    space = load_space(config.space) if stored is None else FixedNetwork(network_from_json(stored))
+    if stored is not None:
+        space = FixedNetwork(network_from_json(stored))
+    if space is None:
+        space = load_space(config.space)
+    if space.name != config.space:
+        raise RunError(f"{study.archive.path}: space {config.space!r} was searched, not {space.name!r}")
     try:
         target = Accelerator.model_validate_json(config.target)
     except ValueError as error:
         told = str(error).splitlines()[0]
         raise RunError(f"{study.archive.path}: recorded by another version of this program ({told})") from None
-    return Specification(space, target, "hardware" in config.fixed, config.mapping)
+    return Specification(space, target, config.hardware, config.mapping)

@@ -7,46 +7,35 @@ the record ends. So nothing of a strategy's inner state is ever stored, and a re
 from __future__ import annotations
 
 import math
-import pickle
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 import cosearch
 from accel_models.network_file import network_to_json
 from accel_models.workload import Network
 from cosearch.accuracy import estimator_for
 from cosearch.accuracy._base import AccuracyEstimator
-from cosearch.accuracy.quantisation import quantisation_drop
+from cosearch.answers import Answers, Terms, figures
 from cosearch.archive import FILE_NAME, Archive, Pair, refuse_taken
 from cosearch.errors import RunError, SearchError
-from cosearch.evaluate import Evaluator, MappingOptions, Outcome, Specification, evaluate_all, open_pool
-from cosearch.objective import Limit, parse_objectives, to_minimise
+from cosearch.evaluate import Evaluator, MappingOptions, Specification, open_pool
+from cosearch.machine_front import FrontTask, check_task
+from cosearch.objective import Limit, parse_objectives
 from cosearch.results import SearchConfig, Study, config_of, nondominated, specification_of
-from cosearch.space import Genomes, NetworkSpace
+from cosearch.space import NetworkSpace
 from cosearch.spaces.joint import FixedNetwork, JointSpace
-from cosearch.strategies import Problem, make_strategy
+from cosearch.strategies import Fronts, Problem, Trials, make_strategy
 
 if TYPE_CHECKING:
     from accel_models.accelerator import Accelerator
-    from cosearch.accuracy._base import AccuracyEstimate
-
-INFEASIBLE = 1e30
-"""Objective value (to be minimised) of a pair whose hardware cannot run its network."""
-
-UNMAPPABLE_VIOLATION = 1e9
-"""Relative violation of such a pair: worse than any broken limit."""
 
 PATIENCE = 50
 """Generations without a new candidate after which a search ends: the space, or the strategy, is exhausted."""
-
-BATCHES_PER_WORKER = 4
 
 
 @dataclass(frozen=True)
@@ -71,6 +60,7 @@ def search(
     budget: int = 2000,
     population: int = 100,
     seed: int = 0,
+    hardware: str = "described",
     fix_hardware: bool = False,
     mapping: MappingOptions | None = None,
     workers: int = 1,
@@ -97,8 +87,12 @@ def search(
         Candidates per generation.
     seed
         The same seed gives the same record, for any number of workers.
+    hardware
+        Which machines are searched (:data:`cosearch.spaces.hardware.HARDWARE_KINDS`): ``"described"``, those of the target's
+        `search:` section; ``"naas"``, NAAS's space under the target's resources; ``"naas-bits"``, the same with the bits of
+        weights and activations; ``"fixed"``, the target alone.
     fix_hardware
-        True to keep the hardware as described.
+        True to keep the hardware as described: another way to say ``hardware="fixed"``.
     workers
         Processes.
     out
@@ -122,11 +116,13 @@ def search(
     if isinstance(space, Network):
         space = FixedNetwork(space)
     accelerator = load_target(target) if isinstance(target, str) else target
+    hardware = _kind_of_hardware(space, hardware, fix_hardware)
     config = SearchConfig(
-        space.name, accelerator.model_dump_json(), _fixed(space, fix_hardware), tuple(objectives),
-        tuple(str(Limit.parse(limit)) for limit in limits), strategy, population, seed, mapping or MappingOptions(),
+        space.name, accelerator.model_dump_json(), "network" if isinstance(space, FixedNetwork) else "", hardware,
+        tuple(objectives), tuple(str(Limit.parse(limit)) for limit in limits), strategy, population, seed,
+        mapping or MappingOptions(),
     )  # fmt: skip
-    run = _Run(config, Specification(space, accelerator, fix_hardware, config.mapping), budget)
+    run = _Run(config, Specification(space, accelerator, hardware, config.mapping), budget)
     path = None if out is None else Path(out) / FILE_NAME
     if path is not None:
         refuse_taken(path)
@@ -141,9 +137,12 @@ def resume(
     *,
     budget: int | None = None,
     workers: int = 1,
+    space: NetworkSpace | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Study:
     """Continue the run in `folder`, to the same or another budget.
+
+    A space that is not installed by name has to be given again, as it was to :func:`search`.
 
     Raises
     ------
@@ -156,16 +155,21 @@ def resume(
         raise RunError(f"{folder}: {recorded} pairs are recorded already; a budget of {budget} would be less")
     if workers < 1:
         raise SearchError(f"workers = {workers} must be at least 1")
-    run = _Run(config_of(study), specification_of(study), budget or study.archive.get("budget"))
+    run = _Run(config_of(study), specification_of(study, space), budget or study.archive.get("budget"))
     study.archive.set("budget", run.budget)
     return run.execute(study.archive, workers, on_progress)
 
 
-def _fixed(space: NetworkSpace, fix_hardware: bool) -> str:
-    parts = ["network"] * isinstance(space, FixedNetwork) + ["hardware"] * fix_hardware
-    if len(parts) == 2:
+def _kind_of_hardware(space: NetworkSpace, hardware: str, fix: bool) -> str:
+    """Return which machines are searched, if that and the networks leave something to search."""
+    if fix and hardware not in ("described", "fixed"):
+        raise SearchError(
+            f"the hardware is to be fixed and to be searched in the space {hardware!r}: ask for one of them"
+        )
+    kind = "fixed" if fix else hardware
+    if kind == "fixed" and isinstance(space, FixedNetwork):
         raise SearchError("network and hardware are both fixed: there is nothing to search; use `cosearch evaluate`")
-    return " ".join(parts)
+    return kind
 
 
 class _Run:
@@ -176,12 +180,16 @@ class _Run:
         self.budget = budget
         self.specification = specification
         self.space: JointSpace = specification.space()
-        self.objectives = parse_objectives(config.objectives)
-        self.limits = [Limit.parse(limit) for limit in config.limits]
+        self.terms = Terms(parse_objectives(config.objectives), tuple(Limit.parse(limit) for limit in config.limits))
         self.estimator = self._estimator()
-        problem = Problem(self.space, len(self.objectives), len(self.limits), config.population)
+        problem = Problem(self.space, len(self.terms.objectives), len(self.terms.limits), config.population)
         self.strategy = make_strategy(config.strategy, problem, config.seed)
-        self.known: dict[tuple[int, ...], Pair] = {}
+        most = self.strategy.largest_budget
+        if most is not None and budget > most:
+            raise SearchError(f"strategy {config.strategy!r}: it takes a budget of at most {most}, not {budget}")
+        self.task = FrontTask(specification, self.terms.metrics, self.terms.limits, self.estimator)
+        if self.strategy.asks_fronts and self.space.networks.knobs:
+            check_task(self.task)
 
     def describe(self, archive: Archive, references: list[tuple[str, str, dict[str, float]]]) -> None:
         """Write what is asked, what genes mean, and the references."""
@@ -196,110 +204,58 @@ class _Run:
     def execute(self, archive: Archive, workers: int, on_progress: Callable[[Progress], None] | None) -> Study:
         """Run the loop until the budget is spent."""
         study = Study(archive)
-        recorded = archive.pairs()
-        self.known = {pair.genome: pair for pair in recorded}
-        self._refuse_another_model(archive, recorded)
-        pickled = pickle.dumps(self.specification)
+        self._refuse_another_model(archive)
         with open_pool(workers) as executor:
-            self._loop(archive, pickled, executor, workers, on_progress)
-        self._refuse_hopeless()
+            answers = Answers(archive, self.task, self.terms, self.budget, executor, workers)
+            self._loop(answers, on_progress)
+        self._refuse_hopeless(list(answers.known.values()))
         return study
 
-    def _refuse_another_model(self, archive: Archive, recorded: Sequence[Pair]) -> None:
+    def _refuse_another_model(self, archive: Archive) -> None:
         """Evaluate one recorded pair again: a record must not mix the figures of two versions of the cost model."""
-        for pair in recorded:
-            if not pair.reason:
-                again = Evaluator(self.specification)(np.array(pair.genome, dtype=np.int64))
-                for name in ("latency_s", "energy_j", "area_mm2"):
-                    now, then = getattr(again, name), pair.metrics[name]
-                    if not math.isclose(now, then, rel_tol=1e-9):
-                        raise RunError(
-                            f"{archive.path}: recorded with another cost model ({name} of pair {pair.id} was {then:.6g}, is "
-                            f"{now:.6g}); it can be looked at, not continued"
-                        )
-                return
+        for pair in archive.pairs("id = (SELECT MIN(id) FROM pairs WHERE reason = '')"):
+            again = Evaluator(self.specification)(np.array(pair.genome, dtype=np.int64))
+            for name in ("latency_s", "energy_j", "area_mm2"):
+                now, then = getattr(again, name), pair.metrics[name]
+                if not math.isclose(now, then, rel_tol=1e-9):
+                    raise RunError(
+                        f"{archive.path}: recorded with another cost model ({name} of pair {pair.id} was {then:.6g}, is "
+                        f"{now:.6g}); it can be looked at, not continued"
+                    )
 
-    def _loop(
-        self, archive: Archive, pickled: bytes, executor: Executor | None, workers: int,
-        on_progress: Callable[[Progress], None] | None,
-    ) -> None:  # fmt: skip
-        strategy = self.strategy
-        replayed: dict[tuple[int, ...], Pair] = {}
-        recorded = len(self.known)
+    def _loop(self, answers: Answers, on_progress: Callable[[Progress], None] | None) -> None:
         start, generation, idle = time.perf_counter(), 0, 0
-        while len(replayed) < self.budget and idle < PATIENCE:
+        while len(answers.given) < self.budget and idle < PATIENCE:
             generation += 1
-            asked = strategy.ask()
-            if not len(asked):
-                break
-            keys = [tuple(genome) for genome in asked.tolist()]
-            fresh = list(dict.fromkeys(key for key in keys if key not in replayed))[: self.budget - len(replayed)]
-            idle = 0 if fresh else idle + 1
-            missing = [key for key in fresh if key not in self.known]
-            if missing and len(replayed) + len(fresh) - len(missing) < recorded:
-                raise RunError("the record is not what this program would have recorded; it cannot be continued")
-            if missing:
-                genomes = np.array(missing, dtype=np.int64)
-                outcomes = evaluate_all(
-                    pickled, genomes, len(self.space.hardware.knobs), executor, workers * BATCHES_PER_WORKER
-                )
-                pairs = self._pairs(genomes, outcomes, generation, len(self.known))
-                archive.append(pairs)
-                self.known.update({pair.genome: pair for pair in pairs})
-            replayed.update({key: self.known[key] for key in fresh})
-            if any(key not in replayed for key in keys):
-                break  # the budget ended inside this generation
-            answers = [replayed[key] for key in keys]
-            strategy.tell(asked, self._objective_values(answers), self._violations(answers))
-            if on_progress is not None:
-                on_progress(self._progress(generation, replayed, time.perf_counter() - start))
-        if on_progress is not None:
-            on_progress(self._progress(generation, replayed, time.perf_counter() - start))
-
-    def _pairs(self, genomes: Genomes, outcomes: Sequence[Outcome], generation: int, before: int) -> list[Pair]:
-        estimate = self._estimate(genomes)
-        pairs = []
-        for place, (genome, outcome) in enumerate(zip(genomes.tolist(), outcomes, strict=True)):
-            metrics = _figures(outcome, estimate, place)
-            excess = [max(0.0, limit.violation(metrics)) for limit in self.limits]
-            violation = UNMAPPABLE_VIOLATION if outcome.reason else float(sum(excess))
-            pairs.append(
-                Pair(
-                    before + place + 1, generation, tuple(genome), violation == 0.0, violation,
-                    bool(estimate.extrapolated[place]) if estimate else False, outcome.reason, metrics,
-                )
-            )  # fmt: skip
-        return pairs
-
-    def _estimate(self, genomes: Genomes) -> AccuracyEstimate | None:
-        if self.estimator is None:
-            return None
-        networks, _ = self.space.split(genomes)
-        return self.estimator.estimate(self.space.networks.numbers(networks))
-
-    def _objective_values(self, pairs: Sequence[Pair]) -> NDArray[np.float64]:
-        values = to_minimise(self.objectives, [pair.metrics for pair in pairs])
-        return np.where(np.isfinite(values), values, INFEASIBLE)
-
-    def _violations(self, pairs: Sequence[Pair]) -> NDArray[np.float64]:
-        rows = np.full((len(pairs), max(len(self.limits), 1)), -1.0)
-        for row, pair in zip(rows, pairs, strict=True):
-            if pair.reason:
-                row[:] = UNMAPPABLE_VIOLATION
+            before = len(answers.given)
+            asked = self.strategy.ask()
+            if isinstance(asked, Fronts):
+                answer = answers.fronts(asked, generation)
+            elif isinstance(asked, Trials):
+                answer = answers.trials(asked, generation)
+            elif len(asked):
+                answer = answers.pairs(asked, generation)
             else:
-                row[: len(self.limits)] = [limit.violation(pair.metrics) for limit in self.limits]
-        return rows
+                break
+            if answer is None:
+                break  # the budget ended inside this generation
+            idle = 0 if len(answers.given) > before or isinstance(asked, Fronts) else idle + 1
+            genomes = np.array([pair.genome for pair in answer], dtype=np.int64).reshape(
+                len(answer), len(self.space.knobs)
+            )
+            self.strategy.tell(genomes, self.terms.values(answer), self.terms.violations(answer))
+            if on_progress is not None:
+                on_progress(self._progress(generation, answers.given, time.perf_counter() - start))
+        if on_progress is not None:
+            on_progress(self._progress(generation, answers.given, time.perf_counter() - start))
 
     def _progress(self, generation: int, pairs: dict[tuple[int, ...], Pair], seconds: float) -> Progress:
         feasible = [pair for pair in pairs.values() if pair.feasible]
-        values = to_minimise(self.objectives, [pair.metrics for pair in feasible])
-        size = len(nondominated(values)) if feasible else 0
+        size = len(nondominated(self.terms.values(feasible))) if feasible else 0
         return Progress(generation, len(pairs), self.budget, size, len(feasible), seconds)
 
     def _estimator(self) -> AccuracyEstimator | None:
-        wanted = any(objective.metric == "top1_percent" for objective in self.objectives) or any(
-            limit.metric == "top1_percent" for limit in self.limits
-        )
+        wanted = "top1_percent" in [*self.terms.metrics, *(limit.metric for limit in self.terms.limits)]
         estimator = estimator_for(self.specification.networks.name)
         if wanted and estimator is None:
             raise SearchError(
@@ -308,37 +264,17 @@ class _Run:
             )
         return estimator
 
-    def _refuse_hopeless(self) -> None:
-        pairs = list(self.known.values())
+    def _refuse_hopeless(self, pairs: Sequence[Pair]) -> None:
         if any(pair.feasible for pair in pairs):
             return
         runnable = [pair for pair in pairs if not pair.reason]
         if not runnable:
             raise SearchError(f"none of {len(pairs)} pairs can run at all; the last reason: {pairs[-1].reason}")
         texts = []
-        for limit in self.limits:
+        for limit in self.terms.limits:
             values = [limit.value(pair.metrics) for pair in runnable]
             texts.append(f"{limit}: best seen {min(values) if limit.sense == '<=' else max(values):.4g}")
         raise SearchError(f"no pair of {len(pairs)} evaluated keeps the limits ({'; '.join(texts)}); loosen them")
-
-
-def _figures(outcome: Outcome, estimate: AccuracyEstimate | None, place: int) -> dict[str, float]:
-    """Return the metrics of one pair; the estimate's errors and the quantisation's add up."""
-    top1, error = math.nan, math.nan
-    if estimate is not None:
-        drop = quantisation_drop(outcome.bits)
-        top1 = float(estimate.top1_percent[place]) - drop.points
-        error = float(estimate.error_points[place]) + drop.error_points
-    return {
-        "top1_percent": top1,
-        "top1_error_points": error,
-        "latency_s": outcome.latency_s,
-        "energy_j": outcome.energy_j,
-        "edp_js": outcome.latency_s * outcome.energy_j,
-        "area_mm2": outcome.area_mm2,
-        "macs": float(outcome.macs),
-        "params": float(outcome.params),
-    }
 
 
 def reference_rows(specification: Specification) -> list[tuple[str, str, dict[str, float]]]:
@@ -347,11 +283,11 @@ def reference_rows(specification: Specification) -> list[tuple[str, str, dict[st
 
     rows = []
     for name in ("mobilenet-v2", "mobilenet-v3-large"):
-        fixed = Specification(FixedNetwork(load_network(name)), specification.target, True, specification.mapping)
+        fixed = Specification(FixedNetwork(load_network(name)), specification.target, "fixed", specification.mapping)
         outcome = Evaluator(fixed)(np.zeros(0, dtype=np.int64))
         if outcome.reason:
             continue
-        metrics = _figures(outcome, None, 0)
+        metrics = figures(outcome, None, 0)
         metrics["top1_percent"] = NETWORKS[name].published_top1_percent or math.nan
         rows.append((name, f"published float top-1; {specification.target.name} as described", metrics))
     return rows

@@ -16,6 +16,7 @@ estimator has seen. The rules:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -83,4 +84,26 @@ class AccuracyEstimator(Protocol):
         CosearchError
             If ``values`` has another shape or type, or names no network of the space.
         """
+        ...
+
+
+@runtime_checkable
+class StagewiseEstimator(AccuracyEstimator, Protocol):
+    """An estimator of an elastic space whose top-1, at one resolution, rises with a sum of one score per stage.
+
+    That is what an exact search over all networks needs (:mod:`cosearch.network_front`). Inside a stage anything goes: a
+    score is a table over the stage's options.
+    """
+
+    @property
+    def stage_scores(self) -> Sequence[NDArray[np.float64]]:
+        """Per stage the scores (options,) of `ElasticSpace.stage_options`, in that order."""
+        ...
+
+    def top1_of_score(self, score: NDArray[np.float64], resolution_px: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return top-1 in percent (n,) of networks by the sum of their scores (n,) and their resolution (n,)."""
+        ...
+
+    def score_for_top1(self, top1_percent: float, resolution_px: int) -> float:
+        """Return the least sum of scores that reaches a top-1 in percent at a resolution; inf where none does."""
         ...

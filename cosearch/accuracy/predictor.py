@@ -358,6 +358,19 @@ class OfaMobileNetV3Predictor:
         return ErrorModel(**_arrays(self.contents["errors"]))
 
     @property
+    def stage_scores(self) -> NDArray[np.float64]:
+        """Scores (5, `STAGE_OPTIONS`) of the options of each stage, in the order of `ElasticSpace.stage_options`."""
+        return self.coefficients.stage_scores
+
+    def top1_of_score(self, score: NDArray[np.float64], resolution_px: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return top-1 in percent (n,) of networks by the sum of their scores (n,) and their resolution (n,)."""
+        return self.coefficients.top1_percent(score, resolution_px)
+
+    def score_for_top1(self, top1_percent: float, resolution_px: int) -> float:
+        """Return the least sum of scores that reaches a top-1 in percent at a resolution; inf where none does."""
+        return self.coefficients.score_for_top1(top1_percent, resolution_px)
+
+    @property
     def scale(self) -> str:
         """Name of the set of measurements whose scale the estimates are on."""
         return str(self.contents["scale"])

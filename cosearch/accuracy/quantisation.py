@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import fmean
 
+from accel_models.accelerator import Accelerator
 from cosearch.errors import SearchError
 
 INT8_PAIRS = (
@@ -35,6 +36,12 @@ INT8 = Drop(
     fmean(full - quantised for full, quantised in INT8_PAIRS),
     fmean(abs(full - quantised - fmean(a - b for a, b in INT8_PAIRS)) for full, quantised in INT8_PAIRS),
 )
+
+
+def narrowest_bits(accelerator: Accelerator) -> int:
+    """Return the narrower of a machine's weights and inputs, in bits; 16 where it does not say."""
+    given = accelerator.precision
+    return LOSSLESS_BITS if given is None else min(given.weights, given.inputs)
 
 
 def quantisation_drop(bits: int) -> Drop:

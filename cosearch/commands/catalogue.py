@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cosearch.commands.options import Format, FormatOption, SeedOption, TableOrJson, TableOrJsonOption
-from cosearch.commands.output import print_json, print_rows, print_table, span
+from cosearch.commands.output import plain_text, print_json, print_rows, print_table, span
+
+if TYPE_CHECKING:
+    from cosearch.spaces.hardware import HardwareSpace
 
 app = typer.Typer()
 targets_app = typer.Typer(
@@ -33,13 +36,22 @@ def targets_list(format: FormatOption = Format.table) -> None:
 
 @targets_app.command("show", epilog="Example: cosearch targets show eyeriss")
 def targets_show(
-    target: Annotated[str, typer.Argument(help="Name or file.")], format: TableOrJsonOption = TableOrJson.table
+    target: Annotated[str, typer.Argument(help="Name or file.")],
+    hardware: Annotated[
+        str | None, typer.Option(help="Show instead what `cosearch search --hardware` chooses from: naas or naas-bits.")
+    ] = None,
+    format: TableOrJsonOption = TableOrJson.table,
 ) -> None:
     """Show one target: levels, sizes, energies, area, search ranges."""
     from accel_models.description import load_target
     from cosearch.report.text import hardware_table, table
 
     found = load_target(target)
+    if hardware is not None:
+        from cosearch.spaces.hardware import make_hardware
+
+        _show_hardware_space(make_hardware(hardware, found), format)
+        return
     if format is TableOrJson.json:
         print_json(
             {**found.model_dump(mode="json"), "area_mm2": found.area_mm2, "macs_per_cycle": found.macs_per_cycle}
@@ -54,6 +66,23 @@ def targets_show(
         [knob.name, len(knob.values()), span(knob.values()), knob.unit, ", ".join(knob.sets)] for knob in found.search
     ]
     print_table(table("search", ["knob", "choices", "values", "unit", "sets"], rows))
+
+
+def _show_hardware_space(space: HardwareSpace, format: TableOrJson) -> None:
+    """Print the knobs of a hardware space, each with the value that comes nearest to the target."""
+    from cosearch.report.text import table
+
+    native = space.active_values(space.default)
+    if format is TableOrJson.json:
+        knobs = [{"name": knob.name, "choices": knob.choices, "unit": knob.unit} for knob in space.knobs]
+        print_json({"name": space.name, "summary": space.summary, "knobs": knobs, "default": native})
+        return
+    rows = [
+        [knob.name, len(knob.choices), span(knob.choices), knob.unit, plain_text(native.get(knob.name, ""))]
+        for knob in space.knobs
+    ]
+    columns = ["knob", "choices", "values", "unit", space.base.name]
+    print_table(table(f"{space.name}: {space.summary}", columns, rows))
 
 
 @targets_app.command("check", epilog="Example: cosearch targets check mine.yaml")

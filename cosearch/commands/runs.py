@@ -55,6 +55,13 @@ def search(
     budget: Annotated[int, typer.Option(help="Different pairs to evaluate.")] = 2000,
     population: Annotated[int, typer.Option(help="Candidates per generation.")] = 100,
     seed: SeedOption = 0,
+    hardware: Annotated[
+        str,
+        typer.Option(
+            help="Machines to search: described (the target's search: section), naas (NAAS's space under the target's "
+            "resources) or naas-bits."
+        ),
+    ] = "described",
     fix: Annotated[Fix | None, typer.Option(help="Keep the hardware, or the network, as it is.")] = None,
     network: Annotated[
         str | None, typer.Option(help="With --fix network: a name of `cosearch list networks`, or a CONFIG.json.")
@@ -82,6 +89,7 @@ def search(
             budget=budget,
             population=population,
             seed=seed,
+            hardware=hardware,
             fix_hardware=fix is Fix.hardware,
             mapping=MappingOptions(mapper=mapper, effort=effort),
             workers=workers,
@@ -237,6 +245,8 @@ def _interruptible(run: Any, folder: Path) -> Study:
 
 
 def _summarise(study: Study, folder: Path) -> None:
+    from cosearch.report.proof import proven
+
     front = study.front_pairs()
     pairs = len(study.archive.pairs())
     typer.echo(f"{pairs} pairs evaluated, {len(front)} on the front, recorded in {folder}")
@@ -245,4 +255,6 @@ def _summarise(study: Study, folder: Path) -> None:
     for objective in study.objectives:
         values = [pair.metrics[objective.metric] * objective.scale for pair in front]
         typer.echo(f"  {objective.title}: {min(values):.4g} to {max(values):.4g} {objective.unit}")
+    for line in proven(study):
+        typer.echo(f"  {line}")
     typer.echo(f"next: cosearch front {folder}   cosearch plot {folder}   cosearch show {folder} {front[0].id}")

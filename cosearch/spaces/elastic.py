@@ -128,6 +128,19 @@ class ElasticSpace(NetworkSpace):
         kinds = (len(self.knobs) - first) // len(self.rank_of_block)
         return np.hstack([np.ones((len(genomes), first), dtype=np.bool_), *([blocks] * kinds)])
 
+    def stage_options(self, stage: int) -> NDArray[np.int64]:
+        """Return every choice of depth, kernels and expand ratios of a stage (from 0), int64 (options, blocks).
+
+        An entry is kernel index * expand ratios + expand index, or -1 for a block beyond the depth. The shallowest come
+        first; of one depth, the first block's choice changes fastest.
+        """
+        per_block = len(self.kernels) * len(self.expands)
+        rank = np.arange(self.depths[stage][-1])
+        return np.concatenate([
+            np.where(rank < depth, np.arange(per_block**depth)[:, None] // per_block**rank % per_block, -1)
+            for depth in self.depths[stage]
+        ])  # fmt: skip
+
     def blocks(self, genome: Genomes) -> list[Block]:
         """Return the active blocks of one genome (knobs,), from input to output.
 

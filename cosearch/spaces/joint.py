@@ -52,3 +52,8 @@ class JointSpace(Space):
         """Tell which genes count, given the others."""
         networks, hardware = self.split(genomes)
         return np.concatenate([self.networks.active(networks), self.hardware.active(hardware)], axis=-1)
+
+    def canonical(self, genomes: Genomes) -> Genomes:
+        """Return genomes (n, knobs) as each of the two spaces writes them. The input is not changed."""
+        networks, hardware = self.split(genomes)
+        return np.concatenate([self.networks.canonical(networks), self.hardware.canonical(hardware)], axis=-1)

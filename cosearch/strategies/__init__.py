@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from cosearch.errors import SearchError
 from cosearch.plugins import load_plugin, plugin_names
-from cosearch.strategies._base import Problem, Strategy
+from cosearch.strategies._base import Fronts, Problem, Question, Strategy, Trials
+
+__all__ = ["Fronts", "Problem", "Question", "Strategy", "Trials", "make_strategy", "strategy_names"]
 
 GROUP = "cosearch.strategies"
 

@@ -40,6 +40,45 @@ class Problem:
     population: int = 100
 
 
+@dataclass(frozen=True)
+class Fronts:
+    """A question about whole machines: which networks, of all, are worth having on them.
+
+    The study answers with the pairs that no pair known to it dominates, in objectives and limits, machine by machine; with
+    one pair at least of a machine that it knows none of. A strategy that asks so sets `asks_fronts`.
+
+    Parameters
+    ----------
+    hardware
+        Canonical hardware genomes (n, hardware knobs), each once.
+    most
+        Most pairs per machine, spread over its front; None for all.
+    """
+
+    hardware: Genomes
+    most: int | None
+
+
+@dataclass(frozen=True)
+class Trials:
+    """A question about pairs that matter only if they come onto the front.
+
+    The study answers with those that it could not refute: a pair is refuted as soon as a bound on its costs is no better
+    than a pair known to it. Refuted pairs are no part of the answer, of the record or of the budget.
+
+    Parameters
+    ----------
+    genomes
+        Canonical genomes (n, knobs), each once.
+    """
+
+    genomes: Genomes
+
+
+Question = Genomes | Fronts | Trials
+"""What a strategy may ask."""
+
+
 class Strategy(ABC):
     """Proposes candidates (ask) and learns from their cost (tell), in turn.
 
@@ -54,6 +93,12 @@ class Strategy(ABC):
 
     least_population: ClassVar[int] = 2
 
+    largest_budget: ClassVar[int | None] = None
+    """Most different candidates that a search with it may ask for; None for any number."""
+
+    asks_fronts: ClassVar[bool] = False
+    """Whether it asks for the fronts of whole machines where networks vary."""
+
     def __init__(self, problem: Problem, seed: int) -> None:
         fewest, most = self.objectives_allowed
         if problem.objectives < fewest or (most is not None and problem.objectives > most):
@@ -65,8 +110,8 @@ class Strategy(ABC):
         self.seed = seed
 
     @abstractmethod
-    def ask(self) -> Genomes:
-        """Return the next candidates, canonical genomes (n, knobs); none where there is nothing more to propose."""
+    def ask(self) -> Question:
+        """Return the next candidates, canonical genomes (n, knobs), or another question; none where all is asked."""
 
     @abstractmethod
     def tell(self, genomes: Genomes, objectives: NDArray[np.float64], violations: NDArray[np.float64]) -> None:
@@ -75,7 +120,7 @@ class Strategy(ABC):
         Parameters
         ----------
         genomes
-            As asked, (n, knobs).
+            As asked, (n, knobs); of other questions the pairs of the answer, in the order that was asked for.
         objectives
             (n, objectives), all to be minimised; finite also for pairs that cannot run (a large number).
         violations

@@ -22,16 +22,17 @@ Lin, Yang, Han: NAAS: Neural accelerator architecture search. DAC 2021.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import moocore
 import numpy as np
 from numpy.typing import NDArray
 
 from cosearch.space import Genomes
 from cosearch.strategies._base import Problem, Strategy
-from cosearch.strategies._scalar import places, scaled, simplex_lattice, tchebycheff, total_violation
+from cosearch.strategies._front import Front
+from cosearch.strategies._scalar import places, simplex_lattice, tchebycheff, total_violation
 
 FIRST_STEP = 0.2
 """Standard deviation at the start, as a share of a knob's range."""
@@ -57,7 +58,7 @@ class CmaEs(Strategy):
         self._rng = np.random.default_rng(seed)
         self._choices = problem.space.choices_per_knob
         self._size = min(problem.population, 4 + int(3 * np.log(len(self._choices))))
-        self._seen = _Seen(problem)
+        self._front = Front(len(self._choices), problem.objectives)
         lattice = simplex_lattice(problem.objectives, 5 if problem.objectives == 2 else 2)
         self._waiting = [_Search(weights) for weights in lattice]
         self._asked: list[_Search] = []
@@ -65,7 +66,7 @@ class CmaEs(Strategy):
     def ask(self) -> Genomes:
         """Return random candidates at first, then those of the next searches in turn."""
         space = self.problem.space
-        if not self._seen.genomes:
+        if not len(self._front.genomes):
             return space.sample_genomes(self._rng, self.problem.population)
         turns = min(len(self._waiting), self.problem.population // self._size)
         self._asked, self._waiting = self._waiting[:turns], self._waiting[turns:]
@@ -74,19 +75,24 @@ class CmaEs(Strategy):
     def tell(self, genomes: Genomes, objectives: NDArray[np.float64], violations: NDArray[np.float64]) -> None:
         """Let every search that was asked move toward its better half."""
         violation = total_violation(violations)
-        new = self._seen.add(genomes, objectives, violation)
-        values = self._seen.scaled(objectives)
+        new = self._front.add(genomes, objectives, violation)
+        values = self._front.scaled(objectives)
         for turn, one in enumerate(self._asked):
             own = slice(turn * self._size, (turn + 1) * self._size)
             place = places(tchebycheff(values[own], one.weights), violation[own])
             one.distribution.tell(one.points, place.astype(np.float64).tolist())
-            best = tuple(self._seen.best(one.weights).tolist())
+            best = tuple(self._best(one.weights).tolist())
             one.idle = one.idle + 1 if best == one.best else 0
             one.best = best
             if one.idle >= STALLED or not new[own].any():
                 self._start_again(one)
         self._waiting += self._asked
         self._asked = []
+
+    def _best(self, weights: NDArray[np.float64]) -> Genomes:
+        """Return the genome (knobs,) that is best so far for one weighting."""
+        best: Genomes = self._front.genomes[self._front.along(weights)[0]]
+        return best
 
     def _start_again(self, one: _Search) -> None:
         weights = self._rng.standard_exponential(len(one.weights))
@@ -95,24 +101,9 @@ class CmaEs(Strategy):
     def _candidates(self, one: _Search) -> Genomes:
         """Return the next genomes (size, knobs) of a search."""
         if one.distribution is None:
-            one.distribution = self._distribution(self._seen.best(one.weights))
+            one.distribution = distribution_around(self._best(one.weights), self._choices, self._size, self._rng)
         one.points = one.distribution.ask()
-        points = np.array(one.points)[:, : len(self._choices)]
-        return np.minimum((points * self._choices).astype(np.int64), self._choices - 1)
-
-    def _distribution(self, genome: Genomes) -> Any:
-        """Return a distribution around a genome (knobs,), at the middle of its choices; it draws from our stream."""
-        more = int(len(genome) == 1)  # cma needs two dimensions
-        choices = np.append(self._choices, [1] * more)
-        start = (np.append(genome, [0] * more) + 0.5) / choices
-        options = {
-            "bounds": [0, 1], "popsize": self._size, "CMA_diagonal": True, "minstd": list(LEAST_STEP / choices),
-            "verbose": -9, "seed": np.nan, "randn": lambda *shape: self._rng.standard_normal(shape),
-        }  # fmt: skip
-        with warnings.catch_warnings():  # cma changes the filters of the whole process
-            import cma  # takes a second: matplotlib, scipy.stats
-
-            return cma.CMAEvolutionStrategy(start, FIRST_STEP, options)
+        return genes_at(one.points, self._choices)
 
 
 @dataclass(eq=False)
@@ -126,35 +117,25 @@ class _Search:
     idle: int = 0
 
 
-class _Seen:
-    """What was told: every genome, and the front of those that break the limits least."""
+def distribution_around(genome: Genomes, choices: Genomes, size: int, rng: np.random.Generator) -> Any:
+    """Return a separable CMA-ES of cma around a genome (knobs,), `size` points at a time, that draws from `rng`.
 
-    def __init__(self, problem: Problem) -> None:
-        self.genomes: set[tuple[int, ...]] = set()
-        self._front = np.empty((0, len(problem.space.knobs)), dtype=np.int64)
-        self._values = np.empty((0, problem.objectives))
-        self._violation = np.empty(0)
+    The points are in the unit cube, of two dimensions at least; it starts at the middle of the genome's choices.
+    """
+    more = int(len(genome) == 1)  # cma needs two dimensions
+    choices = np.append(choices, [1] * more)
+    start = (np.append(genome, [0] * more) + 0.5) / choices
+    options = {
+        "bounds": [0, 1], "popsize": size, "CMA_diagonal": True, "minstd": list(LEAST_STEP / choices),
+        "verbose": -9, "seed": np.nan, "randn": lambda *shape: rng.standard_normal(shape),
+    }  # fmt: skip
+    with warnings.catch_warnings():  # cma changes the filters of the whole process
+        import cma  # takes a second: matplotlib, scipy.stats
 
-    def add(
-        self, genomes: Genomes, objectives: NDArray[np.float64], violation: NDArray[np.float64]
-    ) -> NDArray[np.bool_]:
-        """Take what candidates cost, all (n, ...); return which of them are new."""
-        keys = [tuple(genome) for genome in genomes.tolist()]
-        new = np.array([key not in self.genomes for key in keys])
-        self.genomes.update(keys)
-        genomes = np.concatenate([self._front, genomes])
-        objectives = np.concatenate([self._values, objectives])
-        violation = np.concatenate([self._violation, violation])
-        least = np.flatnonzero(violation == violation.min())
-        front = least[moocore.is_nondominated(objectives[least])]
-        self._front, self._values, self._violation = genomes[front], objectives[front], violation[front]
-        return new
+        return cma.CMAEvolutionStrategy(start, FIRST_STEP, options)
 
-    def scaled(self, objectives: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return objectives (n, objectives) scaled to the front."""
-        return scaled(objectives, self._values)
 
-    def best(self, weights: NDArray[np.float64]) -> Genomes:
-        """Return the genome (knobs,) that is best so far for one weighting."""
-        best: Genomes = self._front[tchebycheff(self.scaled(self._values), weights).argmin()]
-        return best
+def genes_at(points: Sequence[NDArray[np.float64]], choices: Genomes) -> Genomes:
+    """Return the genes (n, knobs) of points of the unit cube, not canonical."""
+    relaxed = np.array(points)[:, : len(choices)]
+    return np.minimum((relaxed * choices).astype(np.int64), choices - 1)

@@ -8,12 +8,16 @@ approach, part I; Jain, Deb: part II, handling constraints. IEEE Transactions on
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pymoo.algorithms.moo.nsga3 import NSGA3, ReferenceDirectionSurvival
+from pymoo.algorithms.moo.nsga3 import (
+    NSGA3,
+    HyperplaneNormalization,
+    ReferenceDirectionSurvival,
+    get_extreme_points_c,
+)
 from pymoo.operators.selection.tournament import TournamentSelection
 
 from cosearch.errors import SearchError
@@ -56,8 +60,7 @@ class Nsga3(PymooStrategy):
         if self._scale is None and kept.any():
             size = np.maximum(np.ptp(objectives[kept], axis=0), 1e-9 * np.abs(objectives[kept]).max(axis=0))
             self._scale = np.where(size > 0, size, 1.0)
-        with warnings.catch_warnings():  # pymoo silences every later warning of the process otherwise
-            super().tell(genomes, objectives if self._scale is None else objectives / self._scale, violations)
+        super().tell(genomes, objectives if self._scale is None else objectives / self._scale, violations)
 
 
 def reference_directions(objectives: int, population: int) -> NDArray[np.float64]:
@@ -95,3 +98,55 @@ def _smaller_violation(pop: Any, P: NDArray[np.int64], random_state: Any = None,
 
 class _Survival(LimitsFirst, ReferenceDirectionSurvival):
     """pymoo's survival along reference directions, with an order of its own for those that break limits."""
+
+    def __init__(self, directions: NDArray[np.float64]) -> None:
+        super().__init__(directions)
+        self.norm = _Normalization(directions.shape[1])
+
+
+class _Normalization(HyperplaneNormalization):
+    """pymoo's normalisation by the plane through the extreme points.
+
+    pymoo solves for the plane with LAPACK, whose last digits depend on the processor, and silences every later warning
+    of the process.
+    """
+
+    ideal_point: NDArray[np.float64]
+    worst_point: NDArray[np.float64]
+    nadir_point: NDArray[np.float64]
+    extreme_points: NDArray[np.float64] | None
+
+    def update(self, F: NDArray[np.float64], nds: NDArray[np.int64]) -> None:
+        """Take the objectives (n, objectives) of those that keep the limits; `nds` are those nothing dominates."""
+        front = F[nds]
+        self.ideal_point = np.minimum(self.ideal_point, F.min(axis=0))
+        self.worst_point = np.maximum(self.worst_point, F.max(axis=0))
+        extremes = get_extreme_points_c(front, self.ideal_point, extreme_points=self.extreme_points)
+        self.extreme_points = extremes
+        intercepts = plane_intercepts(extremes - self.ideal_point)
+        nadir = front.max(axis=0) if intercepts is None else np.minimum(self.ideal_point + intercepts, self.worst_point)
+        self.nadir_point = np.where(nadir - self.ideal_point <= 1e-6, F.max(axis=0), nadir)
+
+
+def plane_intercepts(points: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Return where the plane through n points (n, n) cuts the axes, (n,), infinite where it is parallel to one.
+
+    None where the points span no plane, or it cuts an axis below 0. Gaussian elimination in plain steps, for the same
+    digits on every processor.
+    """
+    size = len(points)
+    rows = np.column_stack([points, np.ones(size)])
+    for column in range(size):
+        pivot = column + int(np.abs(rows[column:, column]).argmax())
+        rows[[column, pivot]] = rows[[pivot, column]]
+        if rows[column, column] == 0:
+            return None
+        rows[column] /= rows[column, column]
+        for other in range(size):
+            if other != column:
+                rows[other] -= rows[other, column] * rows[column]
+    plane = rows[:, -1]
+    if (plane < 0).any() or not np.allclose((points * plane).sum(axis=1), 1):
+        return None
+    with np.errstate(divide="ignore"):
+        return 1 / np.abs(plane)

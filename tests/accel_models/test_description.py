@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from accel_models.accelerator import Accelerator
-from accel_models.description import load_target, parse_target, target_names, with_values
+from accel_models.description import load_target, parse_target, target_names, value_at, with_values
 from accel_models.errors import AccelModelsError, DescriptionError, UnknownNameError
 
 GOOD = """\
@@ -275,6 +275,16 @@ def test_with_values_sets_validates_and_drops_the_search_section() -> None:
     assert other.levels[0] == target.levels[0] and other.levels[1].fanout.y == target.levels[1].fanout.y
     assert (target.levels[1].entries, target.clock_mhz) == (4096, 100), "the original changed"
     assert with_values(target, {}) == Accelerator(**{**target.model_dump(), "search": ()})
+
+
+def test_value_at_reads_what_with_values_sets() -> None:
+    target = parse_target(GOOD, "mine.yaml")
+    values = {"buffer.entries": 64, "clock_mhz": 500, "precision.weights": 4, "buffer.fanout.x.dims": ("C",)}
+    other = with_values(target, values)
+    assert {path: value_at(other, path) for path in values} == values
+    assert value_at(target, "buffer.entries") == 4096
+    with pytest.raises(DescriptionError, match="did you mean 'buffer'"):
+        value_at(target, "bufer.entries")
 
 
 @pytest.mark.parametrize(

@@ -229,6 +229,22 @@ def test_a_search_of_networks_on_hardware_as_it_is(run, tmp_path) -> None:
     assert {row["area_mm2"] for row in rows} == {load_target("nvdla_256").area_mm2}
 
 
+def test_a_search_of_machines_in_naas_space(run, tmp_path) -> None:
+    """Also on a target that describes no ranges; `show` leaves out what does not count."""
+    asked = ("--fix", "network", "--network", "squeezenet", "--target", "simba_like", "--hardware", "naas")
+    out = tmp_path / "run"
+    fine(
+        run("search", *asked, "--objectives", "latency,energy", "--strategy", "random", "--mapper", "random", "--effort", 2,
+            "--budget", 6, "--population", 3, "--workers", 1, "--out", out)
+    )  # fmt: skip
+    rows = fine(run("front", out, "--format", "json")).json["rows"]
+    assert rows
+    for row in rows:
+        axes = row["hardware"]["array_dims"]
+        assert len([name for name in row["hardware"] if name.startswith("size_")]) == axes
+        assert sum(row["hardware"][f"importance_{dim}"] > 0 for dim in "KCPQRS") == axes
+
+
 # One network, one layer
 
 
@@ -323,6 +339,17 @@ def test_targets_show(run, name) -> None:
     assert all(level.name in text for level in target.levels)
     assert all(knob.name in text for knob in target.search)
     assert target.sources[0] in text
+
+
+def test_targets_show_the_knobs_of_a_hardware_space(run) -> None:
+    shown = fine(run("targets", "show", "edge_tpu", "--hardware", "naas-bits")).out
+    assert shown.startswith("edge_tpu-naas-bits: NAAS's space within the 4096 MACs and 8456 KiB of edge_tpu")
+    assert "importance_K" in shown and "weight_bits" in shown
+    told = fine(run("targets", "show", "edge_tpu", "--hardware", "naas", "--format", "json")).json
+    choices = {knob["name"]: knob["choices"] for knob in told["knobs"]}
+    assert "weight_bits" not in choices
+    assert told["default"].items() >= {"size_1": 64, "size_2": 64, "global_buffer": 8388608}.items()
+    assert all(value in choices[name] for name, value in told["default"].items())
 
 
 def test_the_schema_describes_the_shipped_descriptions(run) -> None:

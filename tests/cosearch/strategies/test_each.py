@@ -7,16 +7,19 @@ from math import comb
 
 import numpy as np
 import pytest
+from pymoo.core.population import Population
 
 from cosearch.errors import SearchError
 from cosearch.space import Knob, Space
+from cosearch.spaces.joint import JointSpace
 from cosearch.strategies import Problem, make_strategy
 from cosearch.strategies._scalar import lattice_divisions, places, scaled, simplex_lattice, tchebycheff
 from cosearch.strategies.grid import scale_axes
-from cosearch.strategies.nsga3 import reference_directions
+from cosearch.strategies.nsga2 import _Survival
+from cosearch.strategies.nsga3 import plane_intercepts, reference_directions
 from cosearch.strategies.sms_emoa import _most_volume
 
-from .toy import SPACE, cost, search
+from .toy import SPACE, Hardware, NoNetworks, cost, search
 
 
 def space_of(*knobs: Knob) -> Space:
@@ -107,6 +110,91 @@ def test_children_differ_in_one_gene_from_one_of_the_youngest() -> None:
     assert single > 0.8 * 29 * 2
 
 
+# NSGA-III: the plane through the extreme points
+
+
+def test_where_a_plane_cuts_the_axes() -> None:
+    rng = np.random.default_rng(0)
+    for size in (2, 3, 4, 5):
+        points = rng.random((size, size)) * 0.2 + np.eye(size)
+        assert plane_intercepts(points) == pytest.approx(1 / np.linalg.solve(points, np.ones(size)))
+    assert plane_intercepts(np.array([[1.0, 1.0], [1.0, 1.0]])) is None, "no plane"
+    assert plane_intercepts(np.array([[1.0, 1.0], [3.0, 2.0]])) is None, "cuts an axis below 0"
+    assert plane_intercepts(np.array([[0.0, 2.0], [1.0, 2.0]])).tolist() == [np.inf, 2.0]
+
+
+# NSGA-II
+
+
+def test_the_least_crowded_of_a_front_stay() -> None:
+    strategy = make_strategy("nsga2", Problem(space_of(Knob("x", tuple(range(9)))), 2, 0, population=4), 0)
+    told = np.array([[0], [4], [8], [5]])
+    strategy.ask()
+    pop = Population.new(X=told, F=np.hstack([told, 8.0 - told]), G=-np.ones((4, 1)))
+    kept = _Survival().do(None, pop, n_survive=3, random_state=np.random.default_rng(0))
+    assert sorted(kept.get("X")[:, 0]) in ([0, 4, 8], [0, 5, 8])
+
+
+# nested, one after the other, sizes alone
+
+
+def test_sizes_alone_vary() -> None:
+    genomes = search("sizing-only", budget=400).genomes
+    assert set(genomes[:, -1]) == {1}, "the dataflow is no size"
+    assert all(len(set(column)) > 1 for column in genomes.T[:-1])
+
+
+def test_sizes_alone_need_something_that_varies() -> None:
+    space = JointSpace(NoNetworks(), Hardware(Knob("dataflow", (("K",), ("C",)))))
+    with pytest.raises(SearchError, match="strategy 'sizing-only': it varies networks and sizes, and here"):
+        make_strategy("sizing-only", Problem(space, 2, 0), 0)
+
+
+def test_sequential_takes_turns_and_hardware_is_for_networks_found() -> None:
+    strategy = make_strategy("sequential", Problem(SPACE, 2, 1, population=20), 0)
+    cut, default = len(SPACE.networks.knobs), SPACE.hardware.default
+    first, tried = [], set()
+    for _ in range(12):
+        genomes = strategy.ask()
+        values, excess = cost(genomes)
+        strategy.tell(genomes, values[:, 1:3], excess)
+        as_described = bool((genomes[:, cut:] == default).all())
+        networks = set(map(tuple, genomes[:, :cut].tolist()))
+        if as_described:
+            tried |= networks
+        else:
+            assert networks <= tried
+        first.append(as_described)
+    assert first == [True, False, True, True, False, False, True, True, True, False, False, False]
+
+
+def test_naas_tries_several_networks_on_every_machine() -> None:
+    strategy = make_strategy("naas", Problem(SPACE, 1, 0, population=40), 0)
+    cut = len(SPACE.networks.knobs)
+    for turn in range(6):
+        genomes = strategy.ask()
+        machines, counts = np.unique(genomes[:, cut:], axis=0, return_counts=True)
+        if turn:
+            assert len(machines) <= 8  # 4 + 3 ln(5 knobs)
+            assert counts.min() >= 4
+        values, excess = cost(genomes)
+        strategy.tell(genomes, values[:, 2:3], excess)
+
+
+def test_naas_with_a_fixed_network_is_cma_es() -> None:
+    space = JointSpace(NoNetworks(), SPACE.hardware)
+    one, other = (make_strategy(name, Problem(space, 2, 0, population=20), 0) for name in ("naas", "cma-es"))
+    for _ in range(5):
+        genomes = one.ask()
+        assert (genomes == other.ask()).all()
+        for strategy in (one, other):
+            strategy.tell(
+                genomes,
+                np.hstack([genomes[:, :1], 20.0 - genomes[:, :2].sum(axis=1)[:, None]]),
+                -np.ones((20, 1))[: len(genomes)],
+            )
+
+
 # grid
 
 
@@ -115,7 +203,7 @@ def test_knobs_of_one_kind_scale_together() -> None:
     assert names[0] == ["depth"]
     assert names[1] == [f"kernel_{block}" for block in range(10)]
     assert names[2] == [f"expand_{block}" for block in range(10)]
-    assert names[3:] == [["rows", "columns"], ["buffer"], ["bandwidth"]]
+    assert names[3:] == [["hardware.rows", "hardware.columns"], ["hardware.buffer"], ["hardware.bandwidth"]]
 
 
 def test_the_grid_is_refined_level_by_level() -> None:

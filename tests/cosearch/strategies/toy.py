@@ -7,36 +7,78 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cosearch.space import Genomes, Knob, Space
+from accel_models.accelerator import Accelerator
+from accel_models.workload import Network
+from cosearch.answers import INFEASIBLE, UNMAPPABLE_VIOLATION
+from cosearch.space import Genomes, Knob, NetworkSpace
+from cosearch.spaces.hardware import HardwareSpace
+from cosearch.spaces.joint import JointSpace
 from cosearch.strategies import Problem, Strategy, make_strategy
-from cosearch.study import INFEASIBLE, PATIENCE, UNMAPPABLE_VIOLATION
+from cosearch.study import PATIENCE
 
 BLOCKS = 10
 
 
-class Toy(Space):
-    """Blocks beyond the depth do not count."""
+class Networks(NetworkSpace):
+    """Blocks beyond the depth do not count. They have costs, but no layers."""
 
-    name, summary = "toy", "ten blocks on a machine"
+    name, summary = "toy", "ten blocks"
     knobs = (
         Knob("depth", tuple(range(4, BLOCKS + 1))),
         *(Knob(f"kernel_{block}", (3, 5, 7)) for block in range(BLOCKS)),
         *(Knob(f"expand_{block}", (3, 4, 6)) for block in range(BLOCKS)),
+    )
+    size = 7 * 9**BLOCKS  # at most
+
+    def active(self, genomes: Genomes) -> NDArray[np.bool_]:
+        """All but the blocks beyond the depth."""
+        blocks = np.arange(BLOCKS) < genomes[:, :1] + 4
+        return np.hstack([np.ones((len(genomes), 1), dtype=np.bool_), blocks, blocks])
+
+    def network(self, genome: Genomes) -> Network:
+        """Say that there is none."""
+        raise NotImplementedError
+
+
+class NoNetworks(Networks):
+    """One network: nothing to choose."""
+
+    knobs, size = (), 1
+
+    def active(self, genomes: Genomes) -> NDArray[np.bool_]:
+        """No genes."""
+        return np.ones(genomes.shape, dtype=np.bool_)
+
+
+class Line(NoNetworks):
+    """Twelve networks."""
+
+    knobs, size = (Knob("width", tuple(range(12))),), 12
+
+
+class Hardware(HardwareSpace):
+    """Knobs, by default the middle of their choices; those whose choices are numbers size it. No machine behind them."""
+
+    def __init__(self, *knobs: Knob) -> None:
+        self.name, self.summary, self.knobs = "machine", "knobs without a machine", knobs
+        self.default = self.choices_per_knob // 2
+        self.sizing = np.array([isinstance(knob.choices[0], int) for knob in knobs], dtype=np.bool_)
+
+    def target(self, genome: Genomes) -> Accelerator:
+        """Say that there is none."""
+        raise NotImplementedError
+
+
+SPACE = JointSpace(
+    Networks(),
+    Hardware(
         Knob("rows", tuple(range(2, 17)), "PEs"),
         Knob("columns", tuple(range(2, 17, 2)), "PEs"),
         Knob("buffer", (1, 2, 4, 8, 16, 32, 64), "words"),
         Knob("bandwidth", (1, 2, 4, 8), "words/cycle"),
         Knob("dataflow", (("K",), ("C",), ("P",))),
-    )
-
-    def active(self, genomes: Genomes) -> NDArray[np.bool_]:
-        """All but the blocks beyond the depth."""
-        blocks = np.arange(BLOCKS) < genomes[:, :1] + 4
-        rest = np.ones((len(genomes), 5), dtype=np.bool_)
-        return np.hstack([rest[:, :1], blocks, blocks, rest])
-
-
-SPACE = Toy()
+    ),
+)
 
 
 def cost(genomes: Genomes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -1,0 +1,153 @@
+"""Trying a pair for the front: its evaluation ends as soon as something known is sure to be better.
+
+Every layer has a floor, an energy and a latency that no mapping is below (:mod:`accel_models.mapper.floor`). Floors, and the
+true costs of the layers mapped so far, bound what the network costs on the machine. Once a pair that is known is at least as
+good as the bound in every objective, or the bound breaks a limit, the pair can never come onto the front: it is refuted, at
+a fiftieth of the price of an evaluation or less. Nothing is lost by it.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accel_models.accelerator import Accelerator
+from accel_models.errors import DescriptionError, MappingError
+from accel_models.workload import Layer, Network
+from cosearch.accuracy.quantisation import narrowest_bits
+from cosearch.evaluate import Evaluator, Outcome, Specification
+from cosearch.objective import Limit, Objective, to_minimise
+from cosearch.space import Genomes
+
+if TYPE_CHECKING:
+    from accel_models.mapper.base import Found
+    from accel_models.targets import asic
+
+Floats = NDArray[np.float64]
+
+_ROUNDING = 1e-9
+"""Relative slack of a bound: its sums are taken in another order than an evaluation's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bar:
+    """What a pair has to pass.
+
+    Attributes
+    ----------
+    specification, objectives, limits
+        Of the search.
+    front
+        float64 (n, objectives), to be minimised: pairs that keep the limits, none dominated.
+    """
+
+    specification: Specification
+    objectives: tuple[Objective, ...]
+    limits: tuple[Limit, ...]
+    front: Floats
+
+    def refutes(self, bound: Outcome, top1_percent: float) -> bool:
+        """Tell whether a pair that costs no less than `bound` cannot come onto the front."""
+        if not len(self.front):
+            return False
+        metrics = {
+            "top1_percent": top1_percent, "latency_s": bound.latency_s, "energy_j": bound.energy_j,
+            "edp_js": bound.latency_s * bound.energy_j, "area_mm2": bound.area_mm2, "macs": float(bound.macs),
+            "params": float(bound.params),
+        }  # fmt: skip
+        if any(limit.sense == "<=" and limit.violation(metrics) > 0 for limit in self.limits):
+            return True
+        return bool((self.front <= to_minimise(self.objectives, [metrics])).all(axis=1).any())
+
+
+def try_pairs(
+    bar: Bar, genomes: Genomes, top1_percent: Floats, executor: Executor | None, workers: int, batches: int
+) -> list[Outcome | None]:
+    """Return what pairs of canonical genomes (n, knobs) cost, in their order; None for those that are refuted.
+
+    Parameters
+    ----------
+    top1_percent
+        float64 (n,): their estimated top-1, quantisation's cost taken off; NaN where nobody says.
+    executor, workers, batches
+        Who works; into how many parts the pairs are divided.
+    """
+    if executor is None or len(genomes) < workers:
+        return _try_all(bar, genomes, top1_percent)
+    pickled = pickle.dumps(bar)
+    parts = np.array_split(np.arange(len(genomes)), min(batches, len(genomes)))
+    futures = [executor.submit(_in_process, pickled, genomes[part], top1_percent[part]) for part in parts]
+    return [outcome for future in futures for outcome in future.result()]
+
+
+def _in_process(bar: bytes, genomes: Genomes, top1_percent: Floats) -> list[Outcome | None]:
+    return _try_all(_bar(bar), genomes, top1_percent)
+
+
+@lru_cache(maxsize=2)
+def _bar(pickled: bytes) -> Bar:
+    bar: Bar = pickle.loads(pickled)
+    return bar
+
+
+def _try_all(bar: Bar, genomes: Genomes, top1_percent: Floats) -> list[Outcome | None]:
+    evaluator = Evaluator(bar.specification)
+    return [_try(bar, evaluator, genome, top1) for genome, top1 in zip(genomes, top1_percent.tolist(), strict=True)]
+
+
+def _try(bar: Bar, evaluator: Evaluator, genome: Genomes, top1_percent: float) -> Outcome | None:
+    """Return what one pair costs, or None where it is refuted."""
+    network_genes, hardware_genes = evaluator.space.split(genome)
+    try:
+        accelerator, cache = evaluator.machine(hardware_genes)
+    except DescriptionError as error:
+        return Outcome(reason=str(error))
+    if accelerator.tensor_level is None:
+        network = evaluator.space.networks.network(network_genes)
+        try:
+            for bound, layer in _bounds(network, accelerator, cache):
+                if bar.refutes(bound, top1_percent):
+                    return None
+                evaluator.map([layer], accelerator, cache)
+        except MappingError:
+            pass  # the evaluation says it
+    outcome = evaluator(genome)
+    least = replace(outcome, latency_s=outcome.latency_s * (1 - _ROUNDING), energy_j=outcome.energy_j * (1 - _ROUNDING))
+    return None if not outcome.reason and bar.refutes(least, top1_percent) else outcome
+
+
+def _bounds(network: Network, accelerator: Accelerator, cache: asic.Cache) -> Iterator[tuple[Outcome, Layer]]:
+    """Yield what a network costs at least on a machine, and the layer to be mapped before the next, sharper bound.
+
+    The layer with the largest floor comes first. Layers in `cache` count as mapped.
+    """
+    from accel_models.mapper.floor import layer_floor, vector_floor
+    from accel_models.targets import asic
+
+    counts = network.distinct_layers
+    costs = {layer: _cost(cache[layer]) if layer in cache else layer_floor(layer, accelerator) for layer in counts}
+    open_layers = [layer for layer in counts if layer not in cache]
+    open_layers.sort(key=lambda layer: -counts[layer] * costs[layer][0] * costs[layer][1])
+    energy_pj, cycles = vector_floor(network, accelerator)
+    energy_pj += sum(count * costs[layer][0] for layer, count in counts.items())
+    cycles += sum(count * costs[layer][1] for layer, count in counts.items())
+    known = Outcome(
+        area_mm2=accelerator.area_mm2, macs=network.macs, params=network.params, bits=narrowest_bits(accelerator)
+    )
+    for layer in open_layers:
+        latency_s, energy_j = asic.in_si_units(cycles, energy_pj, accelerator)
+        yield replace(known, latency_s=latency_s * (1 - _ROUNDING), energy_j=energy_j * (1 - _ROUNDING)), layer
+        found = _cost(cache[layer])
+        energy_pj += counts[layer] * (found[0] - costs[layer][0])
+        cycles += counts[layer] * (found[1] - costs[layer][1])
+
+
+def _cost(found: Found) -> tuple[float, float]:
+    return found.energy_pj, found.latency_cycles
