@@ -178,8 +178,8 @@ class _Book:
 
     @property
     def count(self) -> int:
-        """Different pairs so far."""
-        return len(self._row)
+        """Different pairs so far, those that were refuted too."""
+        return len(self._values)
 
     def values(self) -> NDArray[np.float64]:
         """Return the objectives of all pairs."""
@@ -188,7 +188,7 @@ class _Book:
     def price(self) -> float:
         """Return the seconds that the answers so far would have taken."""
         prices = self._race.prices
-        work = (self.count, self._pieces, self._fronts, self._refuted)
+        work = (len(self._row), self._pieces, self._fronts, self._refuted)
         return sum(amount * price for amount, price in zip(work, prices, strict=True))
 
     def pairs(self, asked: Genomes) -> tuple[Genomes, NDArray[np.float64]] | None:
@@ -229,16 +229,19 @@ class _Book:
     def trials(self, question: Trials) -> tuple[Genomes, NDArray[np.float64]] | None:
         """Return the pairs that no pair known refutes; None where the budget ends before."""
         new = np.array([genome.tobytes() not in self._row for genome in question.genomes], dtype=np.bool_)
-        genomes = question.genomes[new]
+        genomes = question.genomes[new][: self._budget - self.count]
         values = self._race.values(genomes)
         least = np.where(values > 0, values * (1 - _ROUNDING), values)
-        refuted = [bool((self._front <= each).all(axis=1).any()) for each in least]
-        self._refuted += sum(refuted)
-        kept = np.flatnonzero(~np.array(refuted, dtype=np.bool_))
-        chosen = kept[: self._budget - self.count]
-        self._map(genomes[chosen])
-        self._give(genomes[chosen], values[chosen])
-        return (genomes[chosen], values[chosen]) if len(chosen) == len(kept) else None
+        refuted = np.array([bool((self._front <= each).all(axis=1).any()) for each in least], dtype=np.bool_)
+        if len(self._front):
+            refuted |= ~able(values)
+        complete = len(genomes) == int(new.sum())
+        self._refuted += int(refuted.sum())
+        self._values += list(values[refuted])  # they count, and change no front
+        genomes, values = genomes[~refuted], values[~refuted]
+        self._map(genomes)
+        self._give(genomes, values)
+        return (genomes, values) if complete else None
 
     def _new(self, genomes: Genomes, values: NDArray[np.float64], machine: int, most: int | None) -> NDArray[np.int64]:
         """Return the rows of a front that no pair before dominates, spread over it; at least one of a machine."""
@@ -264,8 +267,8 @@ class _Book:
 
     def _give(self, genomes: Genomes, values: NDArray[np.float64]) -> None:
         """Take pairs for answered."""
-        for genome in genomes:
-            self._row[genome.tobytes()] = len(self._row)
+        for place, genome in enumerate(genomes, len(self._values)):
+            self._row[genome.tobytes()] = place
         self._values.extend(values)
         hardware = self._race.known.space.split(genomes)[1]
         self._machines.update(self._race.known.question.machine_numbers(hardware).tolist())

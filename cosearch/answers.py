@@ -1,7 +1,7 @@
 """What a strategy asks is answered from the record as far as it goes, then by evaluating; and recorded.
 
 Three kinds of questions: pairs; the fronts of whole machines; and pairs to be tried, most of which are refuted. All are
-answered in the order they are asked in, and cost as many pairs of the budget as they add to the record.
+answered in the order they are asked in. What they add to the record counts towards the budget, and so does what is refuted.
 """
 
 from __future__ import annotations
@@ -89,12 +89,15 @@ class Answers:
         The pairs that were answers so far.
     known
         All pairs of the record.
+    refuted
+        How many pairs were refuted so far.
     """
 
     def __init__(
         self, archive: Archive, task: FrontTask, terms: Terms, budget: int, executor: Executor | None, workers: int
     ) -> None:  # fmt: skip
         self.given: dict[Key, Pair] = {}
+        self.refuted = 0
         self.known: dict[Key, Pair] = {pair.genome: pair for pair in archive.pairs()}
         self._by_id = {pair.id: pair for pair in self.known.values()}
         self._recorded = len(self.known)
@@ -148,8 +151,8 @@ class Answers:
             networks = networks if found.front is None else found.front.genomes
             genomes = np.hstack([networks, np.tile(machine, (len(networks), 1))])
             new = self._new(self._made(genomes, found.outcomes(), generation), key, question.most)
-            pairs, complete = self._answer(new, generation, key, question.most)
-            answer += pairs
+            complete = len(new) <= self._left
+            answer += self._answer(new[: self._left], Answer(generation, key, question.most, complete, 0, ()))
             if not complete:
                 return None
         return answer
@@ -166,43 +169,43 @@ class Answers:
         if done:
             return self._again(done[0])
         new = [genome for genome in question.genomes if tuple(genome.tolist()) not in self.given]
-        genomes = np.array(new, dtype=np.int64).reshape(len(new), len(self._space.knobs))
+        genomes = np.array(new[: self._left], dtype=np.int64).reshape(-1, len(self._space.knobs))
         bar = Bar(self._task.specification, self._terms.objectives, self._terms.limits, self._front_values)
         outcomes = try_pairs(
             bar, genomes, self._top1(genomes), self._executor, self._workers, self._workers * BATCHES_PER_WORKER
         )
         kept = [place for place, outcome in enumerate(outcomes) if outcome is not None]
         pairs = self._made(genomes[kept], [outcome for outcome in outcomes if outcome is not None], generation)
-        answer, complete = self._answer(pairs, generation, None, None)
-        return answer if complete else None
+        complete = len(genomes) == len(new)
+        pairs = self._answer(pairs, Answer(generation, None, None, complete, len(genomes) - len(kept), ()))
+        return pairs if complete else None
+
+    @property
+    def looked_at(self) -> int:
+        """How many pairs count towards the budget so far."""
+        return len(self.given) + self.refuted
 
     @property
     def _left(self) -> int:
-        return self._budget - len(self.given)
+        return self._budget - self.looked_at
 
     def _again(self, answer: Answer) -> list[Pair]:
         """Give what the record says was the answer."""
         pairs = [self._by_id[key] for key in answer.pairs]
-        self._give(pairs)
+        self._give(pairs, answer.refuted)
         return pairs
 
-    def _answer(
-        self, pairs: Sequence[Pair], generation: int, machine: Key | None, most: int | None
-    ) -> tuple[list[Pair], bool]:
-        """Record pairs as an answer, as far as the budget allows; return them and whether it allowed all."""
-        chosen = pairs[: self._left]
-        fresh = [pair for pair in chosen if pair.genome not in self.known]
-        reused = len(chosen) - len(fresh)  # of a run that ended inside this answer: the beginning of it
-        fresh = [replace(pair, id=len(self.known) + place) for place, pair in enumerate(fresh, 1)]
-        if any(pair.genome not in self.known for pair in chosen[:reused]):
+    def _answer(self, pairs: Sequence[Pair], answer: Answer) -> list[Pair]:
+        """Record pairs as an answer, and give them."""
+        fresh = [pair for pair in pairs if pair.genome not in self.known]
+        reused = len(pairs) - len(fresh)  # of a run that ended inside this answer: the beginning of it
+        if any(pair.genome not in self.known for pair in pairs[:reused]):
             raise _another_record()
-        given = [self.known[pair.genome] for pair in chosen[:reused]] + fresh
-        complete = len(chosen) == len(pairs)
-        self._record(
-            fresh, Answer(generation, machine, most, complete, tuple(pair.id for pair in given)), reused=reused
-        )
-        self._give(given)
-        return given, complete
+        fresh = [replace(pair, id=len(self.known) + place) for place, pair in enumerate(fresh, 1)]
+        given = [self.known[pair.genome] for pair in pairs[:reused]] + fresh
+        self._record(fresh, replace(answer, pairs=tuple(pair.id for pair in given)), reused=reused)
+        self._give(given, answer.refuted)
+        return given
 
     def _new(self, pairs: Sequence[Pair], machine: Key, most: int | None) -> list[Pair]:
         """Return the pairs of a machine's front that nothing given dominates, spread over it; at least one of a machine."""
@@ -214,8 +217,9 @@ class Answers:
             return [new[place] for place in spread(self._terms.values(new), most)]
         return [] if machine in self._machines else [min(pairs, key=lambda pair: pair.violation)]
 
-    def _give(self, pairs: Sequence[Pair]) -> None:
-        """Take pairs for given."""
+    def _give(self, pairs: Sequence[Pair], refuted: int = 0) -> None:
+        """Take pairs for given, and others for refuted."""
+        self.refuted += refuted
         self.given.update({pair.genome: pair for pair in pairs})
         self._machines.update(pair.genome[len(self._space.networks.knobs) :] for pair in pairs)
         feasible = [pair for pair in pairs if pair.feasible]

@@ -5,7 +5,7 @@ Tables
 ``run``        key, value: what was asked (JSON), versions.
 ``knobs``      position, name, unit, choices (JSON): what the numbers of a genome mean.
 ``pairs``      id, generation, genome (JSON list), feasible, violation, reason, extrapolated, and the metrics.
-``answers``    generation, machine, most, complete, pairs: what answered questions about more than the pairs recorded.
+``answers``    generation, machine, most, complete, refuted, pairs: what answered questions about more than the pairs recorded.
 ``reference``  name, note and metrics of known networks on the unmodified target, for comparison.
 
 Nothing in it depends on the clock, the machine or the number of workers: the same search writes the same bytes.
@@ -38,7 +38,8 @@ CREATE TABLE pairs (
     violation REAL NOT NULL, extrapolated INTEGER NOT NULL, reason TEXT NOT NULL, {_METRIC_COLUMNS}
 );
 CREATE TABLE answers (
-    generation INTEGER NOT NULL, machine TEXT NOT NULL, most INTEGER, complete INTEGER NOT NULL, pairs TEXT NOT NULL,
+    generation INTEGER NOT NULL, machine TEXT NOT NULL, most INTEGER, complete INTEGER NOT NULL,
+    refuted INTEGER NOT NULL, pairs TEXT NOT NULL,
     UNIQUE (generation, machine)
 );
 CREATE TABLE reference (name TEXT PRIMARY KEY, note TEXT NOT NULL, {_METRIC_COLUMNS}) WITHOUT ROWID;
@@ -76,7 +77,9 @@ class Answer:
     most
         How many pairs were wanted at most; None for all.
     complete
-        False where the budget ended before all of the answer was recorded.
+        False where the budget ended before all was answered.
+    refuted
+        How many pairs were refuted.
     pairs
         Ids of the answer's pairs.
     """
@@ -85,6 +88,7 @@ class Answer:
     machine: tuple[int, ...] | None
     most: int | None
     complete: bool
+    refuted: int
     pairs: tuple[int, ...]
 
 
@@ -179,22 +183,28 @@ class Archive:
             database.executemany(f"INSERT INTO pairs VALUES ({marks})", rows)
             if answer is not None:
                 machine = "" if answer.machine is None else _text(answer.machine)
-                row = (answer.generation, machine, answer.most, int(answer.complete), _text(answer.pairs))
-                database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)", row)
+                asked = (answer.generation, machine, answer.most, int(answer.complete), answer.refuted)
+                row = (*asked, _text(answer.pairs))
+                database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def answers(self, generation: int | None = None) -> list[Answer]:
         """Return the answers of one generation or of all, in the order they were asked for."""
         where = "" if generation is None else "WHERE generation = ?"
         rows = self._read(
-            f"SELECT generation, machine, most, complete, pairs FROM answers {where} ORDER BY rowid",
+            f"SELECT generation, machine, most, complete, refuted, pairs FROM answers {where} ORDER BY rowid",
             () if generation is None else (generation,),
         )
         return [
             Answer(
-                asked, tuple(self._json(machine)) if machine else None, most, bool(complete), tuple(self._json(pairs))
+                asked, tuple(self._json(machine)) if machine else None, most, bool(complete), refuted,
+                tuple(self._json(pairs)),
             )
-            for asked, machine, most, complete, pairs in rows
-        ]
+            for asked, machine, most, complete, refuted, pairs in rows
+        ]  # fmt: skip
+
+    def looked_at(self) -> int:
+        """Return how many pairs were recorded or refuted."""
+        return int(self._read("SELECT (SELECT COUNT(*) FROM pairs) + (SELECT TOTAL(refuted) FROM answers)")[0][0])
 
     def fronts(self) -> list[Answer]:
         """Return the answers about whole machines."""

@@ -1,21 +1,22 @@
-"""The best machine for one network: climbs that map only what can still win.
+"""The best machine for one network: a climb that maps only as many layers as it takes to see that a machine is no better.
 
-The energy-delay product of a network on a machine needs the best mapping of every layer, some 20 to 500 ms. But a bound that
-no mapping beats needs one (`accel_models.mapper.floor`), and with every layer that is mapped, or refuted to be good enough,
-the bound comes nearer to the truth. So candidates are looked at in the order of their bounds, and one is left as soon as its
-bound is above the best known. Nothing is lost by that: a climb goes as if all its machines had been mapped.
+The energy-delay product of a network on a machine needs the best mapping of every layer, some 1 to 50 ms each. What the climb
+compares needs less. A bound that no mapping beats needs no mapping at all (`accel_models.mapper.floor`): a machine whose bound
+is above the best known is out. Of the others the layers are mapped one by one, those first that cost most on the best machine
+known. If they cost clearly more than there, the machine is given up: the rest would have to make up for it
+(:data:`DOUBT`). So what is given up is in general not proven to be worse, but what is found is proven to be better, and what
+the answer costs is exact.
 
-A climb takes children of its best machine, some knobs changed, some crossed with the best of other climbs, and a few
-strangers. There are several: one from the target as described, the others from the random machines of the lowest bounds.
-Half of the budget is shared by all, then the better half of them goes on with half of what is left, and so on.
+The climb starts from the target as described and takes children of its best machine, one knob or more changed, and a few
+random machines.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,32 +29,35 @@ from cosearch.errors import SearchError
 from cosearch.space import Genomes
 from cosearch.spaces.hardware import HardwareSpace
 
-CLIMBS = 2
-"""Climbs at first."""
-
-STRANGERS = 256
-STRANGERS_OF_BUDGET = 0.1
-"""Random machines from which the climbs start whose bounds are lowest; no more than a share of the budget."""
-
-LOOKS_PER_QUESTION = 4
-"""Machines looked at that count as one layer asked for: about what they take."""
+LOOKS_PER_LAYER = 4
+"""Machines looked at that count as one layer mapped: about what they take."""
 
 BATCH = 8
-"""Children at a time."""
+"""Children at a time; the one of the lowest bound is looked at first."""
 
-STRANGERS_SHARE = 0.05
-CROSSED_SHARE = 0.2
+STRANGERS = 1
+"""Random machines among them."""
+
 NEAR_SHARE = 0.6
-"""Shares of the children that are random machines; that have two parents; of the changes that go to a near choice."""
+"""Share of the changes that go to a near choice; the others go to any."""
 
 NEAR_STEPS = 4
 """Most steps along a knob's choices of such a change."""
 
+SIZING_SHARE = 0.6
+"""Share of the changes that are of a size for sure; the others are of any knob."""
+
 GOES_ON = 0.5
 """Probability that one more knob is changed."""
 
+DOUBT = 0.015
+"""How far layers with half of a network's cost may be above the best machine's before the rest is given up.
+
+In proportion to (rest / share): of a tenth little is known yet, of nine tenths nearly all.
+"""
+
 STALLED = 40
-"""Batches without anything new to look at after which a climb ends: the space is exhausted."""
+"""Batches without anything new to look at after which the climb ends: the space is exhausted."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class BestMachine:
     looked_at
         Machines that were judged.
     mapped
-        Those of them whose layers were all mapped; each of the others was proven to be worse than the best of its climb.
+        Those of them whose layers were all mapped and that were the best so far.
     """
 
     genome: Genomes
@@ -84,15 +88,14 @@ class BestMachine:
 
 
 def best_machine(
-    network: Network, space: HardwareSpace, *, budget: int = 5000, seed: int = 0, free: NDArray[np.bool_] | None = None
+    network: Network, space: HardwareSpace, *, budget: int = 1000, seed: int = 0, free: NDArray[np.bool_] | None = None
 ) -> BestMachine:
-    """Return the best machine for a network that a search of a given budget finds, mappings proven.
+    """Return the best machine for a network that a climb of a given budget finds, mappings proven.
 
     Parameters
     ----------
     budget
-        Layers that the mapper is asked for, some 1 to 20 ms each; :data:`LOOKS_PER_QUESTION` machines looked at, a
-        millisecond each, count as one.
+        Layers that the mapper is asked for, some 1 to 20 ms each; :data:`LOOKS_PER_LAYER` machines looked at count as one.
     seed
         The same seed gives the same answer.
     free
@@ -107,21 +110,22 @@ def best_machine(
         raise SearchError(
             f"target {space.base.name!r} holds tensors on chip: a network there has no cost layer by layer"
         )
-    search = _Search(NetworkJudge(network), space, _free(space, free), np.random.default_rng(seed))
-    climbs = [_Climb(start) for start in search.starts(int(min(STRANGERS, STRANGERS_OF_BUDGET * budget)))]
-    while True:
-        share = (budget - search.spent) / (2 if len(climbs) > 1 else 1) / len(climbs)
-        for climb in climbs:
-            others = [other.genome for other in climbs if other is not climb and math.isfinite(other.edp_js)]
-            search.go_on(climb, others, search.spent + share)
-        climbs.sort(key=lambda climb: climb.edp_js)
-        if len(climbs) == 1 or search.spent >= budget:
-            break
-        climbs = climbs[: len(climbs) // 2]
-    best = climbs[0]
-    if best.machine is None:
-        raise SearchError(f"{network.name} can run on none of {search.looked_at} machines of {space.name}")
-    return BestMachine(best.genome, best.machine, best.latency_s, best.energy_j, search.looked_at, search.mapped)
+    judge, looked_at, mapped = NetworkJudge(network), 0, 0
+    children = _Children(space, _free(space, free), np.random.default_rng(seed))
+    genome, machine, cost = space.default, None, None
+    batch, idle = genome[None], 0
+    while idle < STALLED and judge.layers_mapped + looked_at // LOOKS_PER_LAYER < budget:
+        keys = children.new(batch)
+        looked_at += len(keys)
+        idle = 0 if keys else idle + 1
+        for _, key, candidate in _bounded(keys, space, judge):
+            better = judge.cost(candidate, cost)
+            if better is not None:
+                genome, machine, cost, mapped = np.array(key, dtype=np.int64), candidate, better, mapped + 1
+        batch = children.of(genome)
+    if machine is None or cost is None:
+        raise SearchError(f"{network.name} can run on none of {looked_at} machines of {space.name}")
+    return BestMachine(genome, machine, cost.latency_s, cost.energy_j, looked_at, mapped)
 
 
 def _free(space: HardwareSpace, free: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
@@ -139,97 +143,50 @@ def _free(space: HardwareSpace, free: NDArray[np.bool_] | None) -> NDArray[np.bo
     return varies
 
 
-@dataclass(eq=False)
-class _Climb:
-    """Where a climb stands: its best machine, and what it has seen."""
-
-    genome: Genomes
-    machine: Accelerator | None = None
-    latency_s: float = math.inf
-    energy_j: float = math.inf
-    seen: set[tuple[int, ...]] = field(default_factory=set)
-
-    @property
-    def edp_js(self) -> float:
-        """Energy-delay product of the best machine in joule-seconds."""
-        return self.latency_s * self.energy_j
+def _bounded(
+    keys: Iterable[tuple[int, ...]], space: HardwareSpace, judge: NetworkJudge
+) -> list[tuple[float, tuple[int, ...], Accelerator]]:
+    """Return (bound, genome, machine) of genomes, the lowest bound first, without choices that contradict each other."""
+    found = []
+    for key in keys:
+        try:
+            machine = space.target(np.array(key, dtype=np.int64))
+        except DescriptionError:
+            continue
+        found.append((judge.floor_js(machine), key, machine))
+    return sorted(found, key=lambda each: each[:2])
 
 
-class _Search:
-    """What the climbs have in common: the judge, the space, the random stream, and what was spent."""
+class _Children:
+    """Where new genomes come from."""
 
-    def __init__(
-        self, judge: NetworkJudge, space: HardwareSpace, free: NDArray[np.bool_], random: np.random.Generator
-    ) -> None:
-        self.looked_at = self.mapped = 0
-        self._judge, self._space, self._free, self._random = judge, space, free, random
+    def __init__(self, space: HardwareSpace, free: NDArray[np.bool_], random: np.random.Generator) -> None:
+        self._space, self._free, self._random = space, free, random
+        self._seen: set[tuple[int, ...]] = set()
+        self._knobs = np.flatnonzero(free)
+        sizing = np.flatnonzero(free & space.sizing)
+        self._sizing = sizing if len(sizing) else self._knobs
 
-    @property
-    def spent(self) -> int:
-        """Layers asked for, and a share of the machines looked at."""
-        return self._judge.questions + self.looked_at // LOOKS_PER_QUESTION
+    def new(self, genomes: Genomes) -> list[tuple[int, ...]]:
+        """Return those that were not returned before."""
+        keys = [key for key in dict.fromkeys(map(tuple, genomes.tolist())) if key not in self._seen]
+        self._seen.update(keys)
+        return keys
 
-    def starts(self, strangers: int) -> list[Genomes]:
-        """Return the target as described and the strangers, of so many, that have the lowest bounds."""
-        judged = self._judged(self._strangers(strangers), set())
-        return [self._space.default, *(np.array(key, dtype=np.int64) for _, key, _ in judged[: CLIMBS - 1])]
-
-    def go_on(self, climb: _Climb, others: list[Genomes], until: float) -> None:
-        """Let a climb look at batches of children until so much is spent in all."""
-        idle = 0
-        batch = climb.genome[None]
-        while self.spent < until and idle < STALLED:
-            candidates = self._judged(batch, climb.seen)
-            idle = 0 if candidates else idle + 1
-            for floor_js, key, machine in candidates:
-                if floor_js > climb.edp_js or self.spent >= until:
-                    break
-                cost = self._judge.cost(machine, climb.edp_js)
-                if cost is not None:
-                    self.mapped += 1
-                    climb.genome, climb.machine = np.array(key, dtype=np.int64), machine
-                    climb.latency_s, climb.energy_j = cost
-            batch = self._children(climb.genome, others)
-
-    def _judged(
-        self, genomes: Genomes, seen: set[tuple[int, ...]]
-    ) -> list[tuple[float, tuple[int, ...], Accelerator]]:  # fmt: skip
-        """Return (bound, genome, machine) of those that were not seen before, the lowest bound first."""
-        found = []
-        for key in dict.fromkeys(map(tuple, genomes.tolist())):
-            if key in seen:
-                continue
-            seen.add(key)
-            self.looked_at += 1
-            try:
-                machine = self._space.target(np.array(key, dtype=np.int64))
-            except DescriptionError:
-                continue
-            found.append((self._judge.floor_js(machine), key, machine))
-        return sorted(found, key=lambda entry: entry[:2])
-
-    def _strangers(self, count: int) -> Genomes:
+    def of(self, parent: Genomes) -> Genomes:
+        """Return a batch of canonical genomes: strangers, and changed copies of the parent."""
         space = self._space
-        return space.canonical(np.where(self._free, space.sample_genomes(self._random, count), space.default))
-
-    def _children(self, parent: Genomes, others: list[Genomes]) -> Genomes:
-        """Return a batch of canonical genomes: strangers, and changed or crossed copies of the parent."""
-        made = self._strangers(BATCH)
-        random = self._random
-        for child in made[math.ceil(STRANGERS_SHARE * BATCH) :]:
+        made = np.where(self._free, space.sample_genomes(self._random, BATCH), space.default)
+        for child in made[STRANGERS:]:
             child[:] = parent
-            if others and random.random() < CROSSED_SHARE:
-                other = others[random.integers(len(others))]
-                child[:] = np.where(random.random(len(child)) < 0.5, other, parent)
             self._change(child)
-        return self._space.canonical(made)
+        return space.canonical(made)
 
     def _change(self, genome: Genomes) -> None:
         """Change one knob of a genome (knobs,) in place, and perhaps more: to a near choice, or to any."""
         random, choices = self._random, self._space.choices_per_knob
-        knobs = np.flatnonzero(self._free)
         while True:
-            knob = random.choice(knobs)
+            knob = random.choice(self._sizing if random.random() < SIZING_SHARE else self._knobs)
             if random.random() < NEAR_SHARE:
                 step = random.integers(1, NEAR_STEPS + 1) * random.choice((-1, 1))
                 genome[knob] = np.clip(genome[knob] + step, 0, choices[knob] - 1)
@@ -239,136 +196,131 @@ class _Search:
                 return
 
 
+@dataclass(frozen=True)
+class NetworkCost:
+    """What a network comes to on a machine, and its layers' best mappings."""
+
+    latency_s: float
+    energy_j: float
+    layers: Mapping[Layer, Found]
+
+    @property
+    def edp_js(self) -> float:
+        """Energy-delay product in joule-seconds."""
+        return self.latency_s * self.energy_j
+
+
 class NetworkJudge:
     """What one network costs on machines: the floor, and the truth as far as it is asked for.
 
-    `questions` counts the layers that the mapper was asked for.
+    `layers_mapped` counts the layers that the mapper was asked for.
     """
 
     def __init__(self, network: Network) -> None:
         self._network = network
         self._times = Counter(node.op for node in network.nodes if isinstance(node.op, Layer))
-        self.questions = 0
+        self.layers_mapped = 0
 
     def floor_js(self, accelerator: Accelerator) -> float:
         """Return an energy-delay product in joule-seconds that no mappings beat."""
-        floors, vector = self._floors(accelerator)
-        return self._partial(accelerator, floors, vector).edp_js
+        return _Bound(self._network, self._times, accelerator).edp_js
 
-    def cost(self, accelerator: Accelerator, most_js: float = math.inf) -> tuple[float, float] | None:
-        """Return latency in s and energy in J at the best mappings; None where their product is above `most_js`.
+    def cost(self, accelerator: Accelerator, best: NetworkCost | None = None) -> NetworkCost | None:
+        """Return what the network comes to; None where a layer cannot be mapped, and where that is above `best`'s.
 
-        None too where a layer cannot be mapped. A layer is first asked for a mapping that beats its share of `most_js`, which
-        is refuted far sooner than the best mapping is found; where enough are refuted the machine is out.
+        None too where it hardly will be: see :data:`DOUBT`.
         """
         from accel_models.targets import asic
 
-        partial = self._partial(accelerator, *self._floors(accelerator))
-        most = most_js * (1 + 1e-9)  # sums in another order
+        bound = _Bound(self._network, self._times, accelerator)
+        most_js = math.inf if best is None else best.edp_js
+        shares = {layer: times * _product(bound.floors[layer]) for layer, times in self._times.items()}
+        if best is not None:
+            shares = {layer: times * _product(best.layers[layer][1:3]) for layer, times in self._times.items()}
+        found: dict[Layer, Found] = {}
         try:
-            for last in (False, True):
-                for layer in partial.open_layers():
-                    if partial.edp_js > most:
-                        return None
-                    self.questions += 1
-                    partial.ask(layer, math.inf if last else most)
+            for layer in sorted(shares, key=lambda layer: -shares[layer]):
+                if bound.edp_js > most_js:
+                    return None
+                self.layers_mapped += 1
+                goal = math.inf if best is None else self._goal(layer, found, best.layers)
+                answer = _below(layer, accelerator, goal)
+                if answer is None:
+                    return None
+                found[layer] = answer
+                bound.put(layer, answer)
         except MappingError:
             return None
-        latency_s, energy_j = asic.totals(self._network, accelerator, partial.found)
-        return None if latency_s * energy_j > most_js else (latency_s, energy_j)
+        cost = NetworkCost(*asic.totals(self._network, accelerator, found), found)
+        return cost if cost.edp_js <= most_js else None
 
-    def _partial(
-        self, accelerator: Accelerator, floors: dict[Layer, tuple[float, float]], vector: tuple[float, float]
-    ) -> _Partial:
-        return _Partial(accelerator, self._times, floors, vector)
+    def _goal(self, layer: Layer, found: Mapping[Layer, Found], best: Mapping[Layer, Found]) -> float:
+        """Return the product (pJ x cycles) of a layer from which on there is little hope.
 
-    def _floors(self, accelerator: Accelerator) -> tuple[dict[Layer, tuple[float, float]], tuple[float, float]]:
-        """Return (pJ, cycles) that no mapping of each layer is below, and those of the vector unit's work."""
-        from accel_models.mapper.floor import layer_floor
-        from accel_models.targets.vector_unit import VectorCosts
+        Let E and L be what the layers in `found` come to, e and l what this one does, all times that it occurs. There is little
+        hope where (E + e) (L + l) is too far above the same layers' on the best machine; and by Cauchy and Schwarz the root of
+        that is at least sqrt(E L) + sqrt(e l).
+        """
+        now = self._sums(found, found)
+        then = self._sums(best, (*found, layer))
+        share = math.sqrt(math.prod(then) / math.prod(self._sums(best, best)))
+        most = math.prod(then) * (1 + DOUBT * max(0.0, 1 - share) / share)
+        root = math.sqrt(most * (1 + 1e-9)) - math.sqrt(math.prod(now))  # sums in another order
+        return (max(root, 0.0) / self._times[layer]) ** 2
 
-        vector = VectorCosts(accelerator)
-        energy_pj = cycles = 0.0
-        for node in self._network.nodes:
-            if not isinstance(node.op, Layer):
-                own_cycles, own_pj = vector.of(node.op, math.inf)  # behind a layer that hides it wholly
-                cycles, energy_pj = cycles + own_cycles, energy_pj + own_pj
-        return {layer: layer_floor(layer, accelerator) for layer in self._times}, (energy_pj, cycles)
+    def _sums(self, found: Mapping[Layer, Found], layers: Iterable[Layer]) -> tuple[float, float]:
+        """Return pJ and cycles of some layers."""
+        chosen = [(self._times[layer], found[layer]) for layer in layers]
+        return sum(n * one.energy_pj for n, one in chosen), sum(n * one.latency_cycles for n, one in chosen)
 
 
-class _Partial:
-    """A network on a machine of which some layers are mapped, and of the others bounds are known.
+class _Bound:
+    """What a network costs at least on a machine of which some layers are mapped, and of the others floors are known."""
 
-    Let e and l be energy and latency of a layer, n how often it occurs. Then the network's product is at least (sum n e)
-    (sum n l) with a bound for each e and l; and, by Cauchy and Schwarz, at least (sum n sqrt(e l)) squared with a bound for
-    each product, which is what the mapper refutes. Layers that are mapped, and the vector unit, are one term of that sum.
-    """
+    def __init__(self, network: Network, times: Mapping[Layer, int], accelerator: Accelerator) -> None:
+        from accel_models.mapper.floor import Floor
 
-    def __init__(
-        self, accelerator: Accelerator, times: Mapping[Layer, int], floors: dict[Layer, tuple[float, float]],
-        vector: tuple[float, float],
-    ) -> None:  # fmt: skip
-        self.found: dict[Layer, Found] = {}
-        self._accelerator, self._times, self._floors = accelerator, times, floors
-        self._done_pj, self._done_cycles = vector
-        self._open_pj = sum(times[layer] * floor[0] for layer, floor in floors.items())
-        self._open_cycles = sum(times[layer] * floor[1] for layer, floor in floors.items())
-        self._roots = {layer: times[layer] * math.sqrt(floor[0] * floor[1]) for layer, floor in floors.items()}
-        self._unasked = set(floors)
-        hertz = accelerator.clock_mhz * 1e6
-        self._unit = 1e-12 / hertz
+        floor = Floor(accelerator)
+        self.floors = {layer: floor.of(layer) for layer in times}
+        self._times, self._accelerator = times, accelerator
+        self._energy_pj, self._cycles = floor.of_vector_unit(network)
+        for layer, (energy_pj, cycles) in self.floors.items():
+            self._energy_pj += times[layer] * energy_pj
+            self._cycles += times[layer] * cycles
 
     @property
     def edp_js(self) -> float:
-        """The bound in joule-seconds; the truth, but for what fused operations add, where all layers are mapped.
+        """The bound in joule-seconds, rounding taken off: sums here and in an evaluation are in another order."""
+        from accel_models.targets import asic
 
-        Leakage is left out: it adds to the truth only.
-        """
-        sums = (self._done_pj + self._open_pj) * (self._done_cycles + self._open_cycles)
-        roots = math.sqrt(self._done_pj * self._done_cycles) + sum(self._roots.values())
-        return max(sums, roots**2) * self._unit
+        return math.prod(asic.in_si_units(self._cycles, self._energy_pj, self._accelerator)) * (1 - 1e-9)
 
-    def open_layers(self) -> list[Layer]:
-        """Return the layers that are not mapped, the largest first."""
-        return sorted(self._roots, key=lambda layer: -self._roots[layer])
+    def put(self, layer: Layer, found: Found) -> None:
+        """Put what a layer costs at its best mapping in the place of its floor."""
+        energy_pj, cycles = self.floors[layer]
+        self._energy_pj += self._times[layer] * (found.energy_pj - energy_pj)
+        self._cycles += self._times[layer] * (found.latency_cycles - cycles)
 
-    def ask(self, layer: Layer, most_js: float) -> None:
-        """Map a layer, or refute that it can be as good as it must for the network to come to `most_js`.
 
-        Raises
-        ------
-        MappingError
-            If it cannot be mapped at all.
-        """
-        from accel_models.mapper import exact
-        from accel_models.mapper.best import find
-        from accel_models.plan import make_plan
+def _product(cost: tuple[float, float]) -> float:
+    """Return the root of energy times latency: what of two layers is the larger."""
+    return math.sqrt(math.prod(cost))
 
-        simple = len(self._accelerator.bypass_choices) == 1
-        self._unasked.discard(layer)
-        if not math.isfinite(most_js) or not simple:
-            self._take(layer, find(layer, self._accelerator, "edp", "exact", 1, 0))
-            return
-        goal = self._goal(layer, most_js)
-        nothing = Found(np.empty(0, dtype=np.int32), goal, 1.0, 0)
-        answer = exact.search(make_plan(layer, self._accelerator), "edp", beat=nothing)
-        if answer.array is nothing.array:
-            self._roots[layer] = self._times[layer] * math.sqrt(goal)
-        else:
-            self._take(layer, answer)
 
-    def _goal(self, layer: Layer, most_js: float) -> float:
-        """Return the product (pJ x cycles) that refutes `most_js` if no open layer is better in proportion to its bound."""
-        waiting = self._roots[layer] + sum(self._roots[other] for other in self._unasked)
-        fixed = math.sqrt(self._done_pj * self._done_cycles) + sum(self._roots.values()) - waiting
-        factor = (math.sqrt(most_js / self._unit) - fixed) / waiting
-        return float((factor * self._roots[layer] / self._times[layer]) ** 2)
+def _below(layer: Layer, accelerator: Accelerator, goal: float) -> Found | None:
+    """Return the best mapping of a layer, None where its product (pJ x cycles) is not below `goal`.
 
-    def _take(self, layer: Layer, found: Found) -> None:
-        times, (floor_pj, floor_cycles) = self._times[layer], self._floors[layer]
-        self.found[layer] = found
-        self._open_pj -= times * floor_pj
-        self._open_cycles -= times * floor_cycles
-        self._done_pj += times * found.energy_pj
-        self._done_cycles += times * found.latency_cycles
-        del self._roots[layer]
+    Raises
+    ------
+    MappingError
+        If it cannot be mapped at all.
+    """
+    from accel_models.mapper import exact
+    from accel_models.mapper.best import find
+    from accel_models.plan import make_plan
+
+    if not math.isfinite(goal) or len(accelerator.bypass_choices) > 1:
+        return find(layer, accelerator, "edp", "exact", 1, 0)
+    nothing = Found(np.empty(0, dtype=np.int32), goal, 1.0, 0)
+    answer = exact.search(make_plan(layer, accelerator), "edp", beat=nothing)
+    return None if answer.array is nothing.array else answer

@@ -150,9 +150,9 @@ def resume(
         If there is no run, its record is longer than the budget, or is not what this program would have recorded.
     """
     study = Study.open(folder)
-    recorded = len(study.archive.pairs())
-    if budget is not None and budget < recorded:
-        raise RunError(f"{folder}: {recorded} pairs are recorded already; a budget of {budget} would be less")
+    looked_at = study.archive.looked_at()
+    if budget is not None and budget < looked_at:
+        raise RunError(f"{folder}: {looked_at} pairs were looked at already; a budget of {budget} would be less")
     if workers < 1:
         raise SearchError(f"workers = {workers} must be at least 1")
     run = _Run(config_of(study), specification_of(study, space), budget or study.archive.get("budget"))
@@ -225,7 +225,7 @@ class _Run:
 
     def _loop(self, answers: Answers, on_progress: Callable[[Progress], None] | None) -> None:
         start, generation, idle = time.perf_counter(), 0, 0
-        while len(answers.given) < self.budget and idle < PATIENCE:
+        while answers.looked_at < self.budget and idle < PATIENCE:
             generation += 1
             before = len(answers.given)
             asked = self.strategy.ask()
@@ -245,14 +245,14 @@ class _Run:
             )
             self.strategy.tell(genomes, self.terms.values(answer), self.terms.violations(answer))
             if on_progress is not None:
-                on_progress(self._progress(generation, answers.given, time.perf_counter() - start))
+                on_progress(self._progress(generation, answers, time.perf_counter() - start))
         if on_progress is not None:
-            on_progress(self._progress(generation, answers.given, time.perf_counter() - start))
+            on_progress(self._progress(generation, answers, time.perf_counter() - start))
 
-    def _progress(self, generation: int, pairs: dict[tuple[int, ...], Pair], seconds: float) -> Progress:
-        feasible = [pair for pair in pairs.values() if pair.feasible]
+    def _progress(self, generation: int, answers: Answers, seconds: float) -> Progress:
+        feasible = [pair for pair in answers.given.values() if pair.feasible]
         size = len(nondominated(self.terms.values(feasible))) if feasible else 0
-        return Progress(generation, len(pairs), self.budget, size, len(feasible), seconds)
+        return Progress(generation, answers.looked_at, self.budget, size, len(feasible), seconds)
 
     def _estimator(self) -> AccuracyEstimator | None:
         wanted = "top1_percent" in [*self.terms.metrics, *(limit.metric for limit in self.terms.limits)]

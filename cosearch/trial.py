@@ -108,7 +108,7 @@ def _try(bar: Bar, evaluator: Evaluator, genome: Genomes, top1_percent: float) -
     try:
         accelerator, cache = evaluator.machine(hardware_genes)
     except DescriptionError as error:
-        return Outcome(reason=str(error))
+        return None if len(bar.front) else Outcome(reason=str(error))
     if accelerator.tensor_level is None:
         network = evaluator.space.networks.network(network_genes)
         try:
@@ -119,8 +119,10 @@ def _try(bar: Bar, evaluator: Evaluator, genome: Genomes, top1_percent: float) -
         except MappingError:
             pass  # the evaluation says it
     outcome = evaluator(genome)
+    if outcome.reason:
+        return None if len(bar.front) else outcome
     least = replace(outcome, latency_s=outcome.latency_s * (1 - _ROUNDING), energy_j=outcome.energy_j * (1 - _ROUNDING))
-    return None if not outcome.reason and bar.refutes(least, top1_percent) else outcome
+    return None if bar.refutes(least, top1_percent) else outcome
 
 
 def _bounds(network: Network, accelerator: Accelerator, cache: asic.Cache) -> Iterator[tuple[Outcome, Layer]]:
@@ -128,14 +130,14 @@ def _bounds(network: Network, accelerator: Accelerator, cache: asic.Cache) -> It
 
     The layer with the largest floor comes first. Layers in `cache` count as mapped.
     """
-    from accel_models.mapper.floor import layer_floor, vector_floor
+    from accel_models.mapper.floor import Floor
     from accel_models.targets import asic
 
-    counts = network.distinct_layers
-    costs = {layer: _cost(cache[layer]) if layer in cache else layer_floor(layer, accelerator) for layer in counts}
+    counts, floor = network.distinct_layers, Floor(accelerator)
+    costs = {layer: _cost(cache[layer]) if layer in cache else floor.of(layer) for layer in counts}
     open_layers = [layer for layer in counts if layer not in cache]
     open_layers.sort(key=lambda layer: -counts[layer] * costs[layer][0] * costs[layer][1])
-    energy_pj, cycles = vector_floor(network, accelerator)
+    energy_pj, cycles = floor.of_vector_unit(network)
     energy_pj += sum(count * costs[layer][0] for layer, count in counts.items())
     cycles += sum(count * costs[layer][1] for layer, count in counts.items())
     known = Outcome(

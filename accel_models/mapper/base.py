@@ -25,6 +25,11 @@ OBJECTIVES: tuple[str, ...] = get_args(Objective)
 _CAPACITY = MACHINE_COLUMNS.index("capacity")
 _KEEPS = MACHINE_COLUMNS.index("keeps_weights")
 _WIDTHS = MACHINE_COLUMNS.index("words_per_weight")
+_BLOCK = MACHINE_COLUMNS.index("block_words")
+_DRAM_COLUMNS = tuple(
+    MACHINE_COLUMNS.index(name)
+    for name in ("read_pj", "update_pj", "read_bandwidth", "write_bandwidth", "shared_bandwidth")
+)
 
 
 class Found(NamedTuple):
@@ -103,19 +108,22 @@ def lower_bound(plan: Plan, layer: Layer, accelerator: Accelerator, objective: s
 
     This is the roofline's bound; a mapper with a proof knows a tighter one.
     """
-    dram = accelerator.levels[-1].energy_pj(accelerator.node_nm)
-    row = plan.machine[-1]
-    widths = row[_WIDTHS : _WIDTHS + len(DATASPACES)]
+    return objective_value(
+        objective, *roofline_costs(layer, accelerator.macs_per_cycle, plan.machine[-1], plan.mac_energy_pj)
+    )
+
+
+def roofline_costs(
+    layer: Layer, macs_per_cycle: int, dram: NDArray[np.float64], mac_energy_pj: float
+) -> tuple[float, float]:
+    """Return energy in pJ and latency in cycles of that bound; `dram` is a plan's row of the outermost level."""
+    read_pj, update_pj, read, write, shared = (float(dram[place]) for place in _DRAM_COLUMNS)
+    widths = dram[_WIDTHS : _WIDTHS + len(DATASPACES)].tolist()
     reads = layer.weight_elements * widths[0] + touched_inputs(layer) * widths[1]
     writes = layer.output_elements * widths[2]
-    block = accelerator.levels[-1].block_words
-    energy = layer.macs * plan.mac_energy_pj + (reads * dram.read + writes * dram.update) / block
-    names = {name: row[MACHINE_COLUMNS.index(f"{name}_bandwidth")] for name in ("read", "write", "shared")}
-    latency = max(
-        math.ceil(layer.macs / accelerator.macs_per_cycle),
-        reads / names["read"], writes / names["write"], (reads + writes) / names["shared"],
-    )  # fmt: skip
-    return objective_value(objective, energy, latency)
+    energy = layer.macs * mac_energy_pj + (reads * read_pj + writes * update_pj) / float(dram[_BLOCK])
+    cycles = max(math.ceil(layer.macs / macs_per_cycle), reads / read, writes / write, (reads + writes) / shared)
+    return energy, cycles
 
 
 def touched_inputs(layer: Layer) -> int:

@@ -248,9 +248,10 @@ def _summarise(study: Study, folder: Path) -> None:
     from cosearch.report.proof import proven
 
     front = study.front_pairs()
-    pairs = len(study.archive.pairs())
-    typer.echo(f"{pairs} pairs evaluated, {len(front)} on the front, recorded in {folder}")
-    if pairs < study.archive.get("budget"):
+    pairs, looked_at = len(study.archive.pairs()), study.archive.looked_at()
+    refuted = f" ({looked_at - pairs} more refuted by a bound)" if looked_at > pairs else ""
+    typer.echo(f"{pairs} pairs evaluated{refuted}, {len(front)} on the front, recorded in {folder}")
+    if looked_at < study.archive.get("budget"):
         typer.echo(f"  fewer than the budget of {study.archive.get('budget')}: nothing new was proposed any more")
     for objective in study.objectives:
         values = [pair.metrics[objective.metric] * objective.scale for pair in front]

@@ -64,7 +64,7 @@ class Trials:
     """A question about pairs that matter only if they come onto the front.
 
     The study answers with those that it could not refute: a pair is refuted as soon as a bound on its costs is no better
-    than a pair known to it. Refuted pairs are no part of the answer, of the record or of the budget.
+    than a pair known to it. Refuted pairs are no part of the answer, nor of the record; they count towards the budget.
 
     Parameters
     ----------

@@ -136,7 +136,8 @@ class Exact(Strategy):
                 yield from self._in_full_of_front()
 
     def _rest(self) -> Generator[Fronts, Answer, None]:
-        """Ask for the machines of a small space that were not asked, then for all of the front."""
+        """Ask for all of the front, then for the machines of a small space that were not asked, then again."""
+        yield from self._in_full_of_front()
         batch = max(1, round(ENUMERATED_SHARE * self.problem.population))
         machines = every_machine(self._space.hardware)
         rest = [] if machines is None else [key for key in map(tuple, machines.tolist()) if key not in self._asked]

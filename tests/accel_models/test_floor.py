@@ -8,7 +8,7 @@ import pytest
 from accel_models.description import load_target
 from accel_models.errors import MappingError
 from accel_models.mapper.best import find
-from accel_models.mapper.floor import layer_floor, macs_at_once
+from accel_models.mapper.floor import Floor
 from accel_models.workload import Layer
 from cosearch.spaces.hardware import make_hardware
 
@@ -24,14 +24,14 @@ TARGETS = ("eyeriss", "nvdla_256", "shidiannao", "edge_tpu")
 
 def check(layer: Layer, machine) -> bool:
     """Compare the floor with the exact mapper's answers; return whether the layer can be mapped."""
-    energy, cycles = layer_floor(layer, machine)
+    energy, cycles = Floor(machine).of(layer)
     try:
         best = {objective: find(layer, machine, objective, "exact", 1, 0) for objective in ("energy", "latency")}
     except MappingError:
         return False
     assert energy <= best["energy"].energy_pj * (1 + 1e-12), (layer, machine)
     assert cycles <= best["latency"].latency_cycles, (layer, machine)
-    assert macs_at_once(layer, machine) <= machine.macs_per_cycle
+    assert Floor(machine).macs_at_once(layer) <= machine.macs_per_cycle
     return True
 
 
@@ -65,11 +65,11 @@ def test_uneven_arrays_and_open_bypasses_are_not_overrated() -> None:
 def test_an_array_is_filled_by_divisors_only() -> None:
     """K = 7 on 14 columns (with Q = 17), C = 13 on 12 rows (with S = 1): 7 columns and one row, by hand."""
     layer = Layer.parse("K7 C13 P11 Q17 R3 S1")
-    assert macs_at_once(layer, load_target("eyeriss")) == 7
+    assert Floor(load_target("eyeriss")).macs_at_once(layer) == 7
 
 
 def test_it_is_tight_where_one_mac_does_everything_in_turn() -> None:
     """A fully connected layer from DRAM: every weight crosses once, so time is what the port needs."""
     layer, machine = Layer.parse("K1000 C1280"), load_target("nvdla_256")
     found = find(layer, machine, "latency", "exact", 1, 0)
-    assert layer_floor(layer, machine)[1] >= 0.99 * found.latency_cycles
+    assert Floor(machine).of(layer)[1] >= 0.99 * found.latency_cycles

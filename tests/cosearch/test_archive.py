@@ -279,6 +279,6 @@ def test_figures_of_two_cost_models_are_not_mixed(recorded, tmp_path, name) -> N
 
 def test_a_smaller_budget_than_the_record_is_refused(recorded, tmp_path) -> None:
     shutil.copy(recorded / FILE_NAME, tmp_path)
-    with pytest.raises(RunError, match="60 pairs are recorded already; a budget of 59 would be less"):
+    with pytest.raises(RunError, match="60 pairs were looked at already; a budget of 59 would be less"):
         resume(tmp_path, budget=59)
     assert Archive(tmp_path / FILE_NAME).get("budget") == 60

@@ -1,8 +1,9 @@
-"""The best machine for one network: what is thrown away unmapped is worse, and the answer is what an evaluation says."""
+"""The best machine for one network: what is given up early, and that the answer is what an evaluation says."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,30 +31,38 @@ def products(space: HardwareSpace, genomes: np.ndarray) -> list[float]:
 
 
 @pytest.mark.parametrize("target", ["nvdla_256", "shidiannao"])
-def test_a_machine_is_left_exactly_where_it_is_above_the_limit(target: str) -> None:
+def test_costs_are_those_of_an_evaluation_and_bounds_below_them(target: str) -> None:
     space = make_hardware("naas", load_target(target))
-    genomes = space.sample_genomes(np.random.default_rng(3), 4)
+    genomes = space.sample_genomes(np.random.default_rng(3), 3)
     judge = NetworkJudge(NETWORK)
     for genome, true in zip(genomes, products(space, genomes), strict=True):
         machine = space.target(genome)
-        assert judge.floor_js(machine) <= true * (1 + 1e-12)
-        if math.isinf(true):
-            assert judge.cost(machine) is None
-            continue
-        for factor in (0.5, 0.97, 0.999999, 1.0, 1.2, math.inf):
-            cost = judge.cost(machine, true * factor)
-            assert (cost is not None) == (factor >= 1)
-            if cost is not None:
-                assert math.prod(cost) == true
+        assert judge.floor_js(machine) <= true
+        cost = judge.cost(machine)
+        assert (math.inf if cost is None else cost.edp_js) == true
 
 
-def test_refuting_takes_fewer_questions_than_mapping() -> None:
-    machine = load_target("nvdla_256")
-    true, judge = machine.evaluate(NETWORK).edp_js, NetworkJudge(NETWORK)
-    assert judge.cost(machine, judge.floor_js(machine) / 2) is None
-    assert judge.questions == 0
-    assert judge.cost(machine, 0.9 * true) is None
-    assert judge.questions <= len(NETWORK.distinct_layers)
+def test_a_machine_is_judged_against_the_best() -> None:
+    machine, judge = load_target("nvdla_256"), NetworkJudge(NETWORK)
+    own = judge.cost(machine)
+    assert own is not None
+    again = judge.cost(machine, own)
+    assert again is not None and (again.latency_s, again.energy_j) == (own.latency_s, own.energy_j)
+    for factor in (0.5, 0.999999):
+        assert judge.cost(machine, replace(own, latency_s=factor * own.latency_s)) is None
+    assert judge.cost(machine, replace(own, latency_s=2 * own.latency_s)) is not None
+
+
+def test_most_layers_of_a_hopeless_machine_are_not_mapped() -> None:
+    space, judge = make_hardware("naas", load_target("nvdla_256")), NetworkJudge(NETWORK)
+    best = judge.cost(space.target(space.default))
+    layers = len(NETWORK.distinct_layers)
+    assert best is not None and judge.layers_mapped == layers
+    worse = space.default.copy()
+    worse[[knob.name for knob in space.knobs].index("size_1")] -= 3
+    assert space.target(worse).macs_per_cycle < space.base.macs_per_cycle
+    assert judge.cost(space.target(worse), best) is None
+    assert judge.layers_mapped < 1.5 * layers
 
 
 def test_of_a_small_space_it_is_the_best(tiny: Accelerator) -> None:
@@ -67,7 +76,7 @@ def test_of_a_small_space_it_is_the_best(tiny: Accelerator) -> None:
     space = make_hardware("described", tiny.model_copy(update={"search": tuple(search)}))
     every = np.array(list(np.ndindex(*space.choices_per_knob)), dtype=np.int64)
     assert len(every) == 64
-    found = best_machine(NETWORK, space, budget=60_000)
+    found = best_machine(NETWORK, space, budget=30_000)
     assert found.edp_js == min(products(space, every))
     assert found.mapped < 64
 
@@ -75,19 +84,19 @@ def test_of_a_small_space_it_is_the_best(tiny: Accelerator) -> None:
 def test_the_answer_is_what_an_evaluation_says_and_beats_the_described_machine() -> None:
     target = load_target("nvdla_256")
     space = make_hardware("naas", target)
-    found = best_machine(NETWORK, space, budget=500, seed=1)
+    found = best_machine(NETWORK, space, budget=300, seed=1)
     assert found.accelerator == space.target(found.genome)
     cost = found.accelerator.evaluate(NETWORK)
     assert (cost.latency_s, cost.energy_j) == (found.latency_s, found.energy_j)
     assert found.edp_js < 0.99 * space.target(space.default).evaluate(NETWORK).edp_js
-    again = best_machine(NETWORK, space, budget=500, seed=1)
+    again = best_machine(NETWORK, space, budget=300, seed=1)
     assert np.array_equal(again.genome, found.genome)
     assert (again.edp_js, again.looked_at) == (found.edp_js, found.looked_at)
 
 
 def test_knobs_that_are_not_free_stay() -> None:
     space = make_hardware("naas", load_target("nvdla_256"))
-    found = best_machine(NETWORK, space, budget=300, free=space.sizing)
+    found = best_machine(NETWORK, space, budget=100, free=space.sizing)
     fixed = ~space.sizing
     assert np.array_equal(found.genome[fixed], space.default[fixed])
 

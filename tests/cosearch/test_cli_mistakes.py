@@ -101,7 +101,7 @@ def message(result: Result) -> str:
         ((*SEARCH, "--limit", "area_mm2<=0"), "limit 'area_mm2<=0': '0' is not a positive number"),
         ((*SEARCH, "--limit", "top1>=75"), "nothing measured says how accurate the networks of 'squeezenet' are"),
         ((*SEARCH, "--limit", "area_mm2<=0.00001"), "no pair of 6 evaluated keeps the limits (area_mm2<=1e-05: best seen 0."),
-        (("resume", "run", "--budget", "7"), "run: 8 pairs are recorded already; a budget of 7 would be less"),
+        (("resume", "run", "--budget", "7"), "run: 8 pairs were looked at already; a budget of 7 would be less"),
         # what does not go together
         (SEARCH[:3] + SEARCH[7:], "name either --space, or --fix network with --network NAME"),
         ((*OFA, "--network", "resnet50"), "name either --space, or --fix network with --network NAME"),

@@ -22,9 +22,9 @@ NETWORK = load_network("mobilenet-v2", 64)
 
 @pytest.fixture(scope="module")
 def hardware(tiny, tmp_path_factory) -> Study:
-    """30 machines for one network."""
+    """20 machines for one network."""
     folder = tmp_path_factory.mktemp("hardware") / "run"
-    return search(NETWORK, tiny, ("latency", "energy"), budget=30, population=10, out=folder, limits=["area_mm2<=2"])
+    return search(NETWORK, tiny, ("latency", "energy"), budget=20, population=10, out=folder, limits=["area_mm2<=2"])
 
 
 @pytest.fixture(scope="module")
