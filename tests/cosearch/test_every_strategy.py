@@ -65,6 +65,25 @@ def test_a_run_resumed_by_two_workers_has_the_record_of_one_worker(
     assert len({pair.genome for pair in whole}) == len(whole)
 
 
+@pytest.mark.parametrize("name", [*NAMES, "exact"])
+def test_the_front_is_the_best_of_the_record_and_within_the_limits(tiny, name) -> None:
+    study = search(
+        load_network("mobilenet-v2", 64), tiny, ("latency", "energy", "area"), limits=["area_mm2<=0.4", "latency_ms<=90"],
+        strategy=name, budget=40, **OPTIONS,
+    )  # fmt: skip
+    front = {pair.id for pair in study.front_pairs()}
+    figures = {
+        pair.id: (pair.metrics["latency_s"], pair.metrics["energy_j"], pair.metrics["area_mm2"])
+        for pair in study.archive.pairs()
+        if not pair.reason
+    }
+    within = {key: row for key, row in figures.items() if row[2] <= 0.4 and 1e3 * row[0] <= 90}
+    assert front and front <= set(within)
+    for key, row in within.items():
+        better = [other for other in within.values() if all(map(float.__le__, other, row)) and other != row]
+        assert (key in front) == (not better) or list(within.values()).count(row) > 1
+
+
 def test_a_budget_that_is_too_large_is_refused(tiny) -> None:
     pytest.importorskip("botorch", reason="the extra botorch is not installed")
     with pytest.raises(SearchError, match="strategy 'qnehvi': it takes a budget of at most 1000, not 1001"):
