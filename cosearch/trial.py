@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
+_KNOWN = ("top1_percent", "area_mm2", "macs", "params")
+"""Metrics that are no bounds but known from the start."""
+
 _ROUNDING = 1e-9
 """Relative slack of a bound: its sums are taken in another order than an evaluation's."""
 
@@ -62,7 +65,7 @@ class Bar:
             "edp_js": bound.latency_s * bound.energy_j, "area_mm2": bound.area_mm2, "macs": float(bound.macs),
             "params": float(bound.params),
         }  # fmt: skip
-        if any(limit.sense == "<=" and limit.violation(metrics) > 0 for limit in self.limits):
+        if any(limit.violation(metrics) > 0 for limit in self.limits if limit.sense == "<=" or limit.metric in _KNOWN):
             return True
         return bool((self.front <= to_minimise(self.objectives, [metrics])).all(axis=1).any())
 
