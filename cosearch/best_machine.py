@@ -8,7 +8,7 @@ known. If they cost clearly more than there, the machine is given up: the rest w
 the answer costs is exact.
 
 The climb starts from the target as described and takes children of its best machine, one knob or more changed, and a few
-random machines.
+random machines. First it changes sizes: how a machine is connected can be judged only where its sizes fit.
 """
 
 from __future__ import annotations
@@ -44,8 +44,11 @@ NEAR_SHARE = 0.6
 NEAR_STEPS = 4
 """Most steps along a knob's choices of such a change."""
 
+SIZES_FIRST = 0.4
+"""Part of the budget in which sizes alone are changed."""
+
 SIZING_SHARE = 0.6
-"""Share of the changes that are of a size for sure; the others are of any knob."""
+"""Share of the changes later on that are of a size for sure; the others are of any knob."""
 
 GOES_ON = 0.5
 """Probability that one more knob is changed."""
@@ -114,7 +117,7 @@ def best_machine(
     children = _Children(space, _free(space, free), np.random.default_rng(seed))
     genome, machine, cost = space.default, None, None
     batch, idle = genome[None], 0
-    while idle < STALLED and judge.layers_mapped + looked_at // LOOKS_PER_LAYER < budget:
+    while idle < STALLED and (spent := judge.layers_mapped + looked_at // LOOKS_PER_LAYER) < budget:
         keys = children.new(batch)
         looked_at += len(keys)
         idle = 0 if keys else idle + 1
@@ -122,7 +125,7 @@ def best_machine(
             better = judge.cost(candidate, cost)
             if better is not None:
                 genome, machine, cost, mapped = np.array(key, dtype=np.int64), candidate, better, mapped + 1
-        batch = children.of(genome)
+        batch = children.of(genome, 1.0 if spent < SIZES_FIRST * budget and not idle else SIZING_SHARE)
     if machine is None or cost is None:
         raise SearchError(f"{network.name} can run on none of {looked_at} machines of {space.name}")
     return BestMachine(genome, machine, cost.latency_s, cost.energy_j, looked_at, mapped)
@@ -173,20 +176,20 @@ class _Children:
         self._seen.update(keys)
         return keys
 
-    def of(self, parent: Genomes) -> Genomes:
-        """Return a batch of canonical genomes: strangers, and changed copies of the parent."""
+    def of(self, parent: Genomes, sizing: float) -> Genomes:
+        """Return a batch of canonical genomes: strangers, and copies of the parent changed, in sizes so often."""
         space = self._space
         made = np.where(self._free, space.sample_genomes(self._random, BATCH), space.default)
         for child in made[STRANGERS:]:
             child[:] = parent
-            self._change(child)
+            self._change(child, sizing)
         return space.canonical(made)
 
-    def _change(self, genome: Genomes) -> None:
+    def _change(self, genome: Genomes, sizing: float) -> None:
         """Change one knob of a genome (knobs,) in place, and perhaps more: to a near choice, or to any."""
         random, choices = self._random, self._space.choices_per_knob
         while True:
-            knob = random.choice(self._sizing if random.random() < SIZING_SHARE else self._knobs)
+            knob = random.choice(self._sizing if random.random() < sizing else self._knobs)
             if random.random() < NEAR_SHARE:
                 step = random.integers(1, NEAR_STEPS + 1) * random.choice((-1, 1))
                 genome[knob] = np.clip(genome[knob] + step, 0, choices[knob] - 1)
