@@ -67,7 +67,8 @@ def check_task(task: FrontTask) -> None:
         If the networks, the objectives and limits (:func:`cosearch.network_front.check_question`) or the target do not allow
         it.
     """
-    networks, target = task.specification.networks, task.specification.target
+    hardware = task.specification.space().hardware
+    networks, target = task.specification.networks, hardware.target(hardware.default)
     check_question(networks, task.estimator, task.metrics, [one for one in task.limits if one.metric != "area_mm2"])
     if target.tensor_level is not None:
         level = target.levels[target.tensor_level].name
