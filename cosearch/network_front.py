@@ -129,13 +129,20 @@ def check_question(
     Raises
     ------
     SearchError
-        If the space is not put together from pieces, its accuracy is no sum over stages, there are too many sums, or none.
+        If the space is not put together from pieces, its accuracy is no sum over stages, there are too many sums, or none; or
+        a limit bounds a metric from its good side.
     """
     if not isinstance(space, PiecewiseSpace):
         raise SearchError(
             f"space {getattr(space, 'name', space)!r} is not put together from pieces (cosearch.spaces.pieces), so the "
             "front of its networks is no dynamic program"
         )
+    for limit in limits:
+        if limit.sense != (">=" if limit.metric == "top1_percent" else "<="):
+            raise SearchError(
+                f"limit {limit} asks for networks that others dominate, which an exact front leaves out: it takes top1>= and "
+                "<= of costs; another strategy takes this one"
+            )
     wanted = [*metrics, *(limit.metric for limit in limits)]
     sums = list(dict.fromkeys(part for metric in wanted for part in SUMS[metric]))
     if "top1_percent" in wanted:

@@ -158,6 +158,13 @@ def test_too_many_sums_are_refused(metrics, message) -> None:
         check_question(space, Stagewise(space, 0), metrics, [])
 
 
+@pytest.mark.parametrize("text", ["top1<=70", "latency_ms>=1", "macs>=1000"])
+def test_limits_from_the_good_side_are_refused(text) -> None:
+    space = SmallSpace()
+    with pytest.raises(SearchError, match=f"limit {text} asks for networks that others dominate"):
+        check_question(space, Stagewise(space, 0), ["top1_percent", "energy_j"], [Limit.parse(text)])
+
+
 def test_accuracy_that_is_no_sum_over_stages_is_refused() -> None:
     with pytest.raises(SearchError, match="no dynamic program"):
         check_question(SmallSpace(), None, ["top1_percent", "macs"], [])
