@@ -22,7 +22,8 @@ def proven(study: Study) -> list[str]:
     in_full: dict[tuple[int, ...], bool] = {}
     for answer in study.archive.fronts():
         if answer.complete and answer.machine is not None:
-            in_full[answer.machine] = in_full.get(answer.machine, False) or answer.most is None
+            told_all = answer.most is None or len(answer.pairs) < answer.most
+            in_full[answer.machine] = in_full.get(answer.machine, False) or told_all
     if not in_full:
         return []
     space = specification_of(study).space()
@@ -32,7 +33,7 @@ def proven(study: Study) -> list[str]:
     lines = [f"all {space.networks.size:.2g} networks were weighed on {machines}"]
     every = every_machine(space.hardware)
     all_asked = every is not None and len(every) == len(in_full)
-    if all_asked and all(in_full.get(machine, False) for machine in on_front):
+    if all_asked and all(in_full.values()):
         lines.append(
             "these are all machines there are: the front is the true one for this accuracy estimate and these mappings"
         )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosearch.space import Genomes
-from cosearch.strategies._base import Problem, Strategy
+from cosearch.strategies._base import Problem, Question, Strategy
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Answer:
     violations: NDArray[np.float64]
 
 
-Walk = Generator[Genomes, Answer, None]
-"""Yields candidates, canonical genomes (n, knobs); is sent the answer to them; ends where nothing more is to be asked."""
+Walk = Generator[Question, Answer, None]
+"""Yields questions, mostly canonical genomes (n, knobs); is sent the answers; ends where nothing more is to be asked."""
 
 
 class WalkingStrategy(Strategy):
@@ -38,7 +38,7 @@ class WalkingStrategy(Strategy):
     def walk(self) -> Walk:
         """Return the walk; it begins to run at the first `ask`."""
 
-    def ask(self) -> Genomes:
+    def ask(self) -> Question:
         """Return what the walk yields next; none after its end."""
         try:
             return next(self._walk) if self._answer is None else self._walk.send(self._answer)

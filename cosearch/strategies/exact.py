@@ -7,7 +7,7 @@ a bound says that the pair may come onto the front. In turns
 * *trials*: machines bred from those on the front, each with the network of its parent;
 * *fronts*: of the best of them, those whose pair came onto the front with the largest gain, the whole front.
 
-When trials have brought nothing for some turns, the fronts of the machines that are on the front are asked in full. Where
+When trials have brought nothing for some turns, the fronts that were cut short, of machines on the front, are asked in full. Where
 all machines are few (`ENUMERABLE`), every one that was not asked before is asked then: what is left is the true front of
 the space. A fixed network needs no fronts: trials alone. Fixed hardware needs no trials: one front, in full.
 
@@ -17,20 +17,20 @@ The evolution is ours; the idea of best responses in turns is that of block coor
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator
+from collections import Counter
 from math import prod
 
 import moocore
 import numpy as np
 from numpy.typing import NDArray
 
-from cosearch.errors import SearchError
 from cosearch.space import Genomes
 from cosearch.spaces.hardware import HardwareSpace
-from cosearch.spaces.joint import JointSpace
-from cosearch.strategies._base import Fronts, Problem, Question, Strategy, Trials
+from cosearch.strategies._base import Fronts, Problem, Trials
 from cosearch.strategies._genes import other_choices
+from cosearch.strategies._part import joint_space
 from cosearch.strategies._scalar import scaled, total_violation
+from cosearch.strategies._walk import Answer, Walk, WalkingStrategy
 
 PAIRS_PER_FRONT = 50
 """Most pairs that a machine's front brings at first: as many as there is work in it."""
@@ -65,11 +65,10 @@ FRONT_SHARE = 2 / 3
 _LEAST_GAIN = 1e-12
 """Gain of a pair on the front that costs no less than its parent in sum."""
 
-Answer = tuple[Genomes, NDArray[np.float64], NDArray[np.float64]]
 Key = tuple[int, ...]
 
 
-class Exact(Strategy):
+class Exact(WalkingStrategy):
     """All networks at once, by dynamic programming on every machine tried; machines evolve, few ones are enumerated.
 
     Ends when every machine of a small space is known in full.
@@ -79,41 +78,28 @@ class Exact(Strategy):
 
     def __init__(self, problem: Problem, seed: int) -> None:
         super().__init__(problem, seed)
-        if not isinstance(problem.space, JointSpace):
-            raise SearchError("it takes the product of a network space and a hardware space")
-        self._space = problem.space
+        self._space = joint_space(problem)
         self._rng = np.random.default_rng(seed)
-        self._pool = _Pool(problem, len(problem.space.networks.knobs))
+        self._pool = _Pool(problem, len(self._space.networks.knobs))
         self._asked: set[Key] = set()
-        self._in_full: set[Key] = set()
+        self._cut: dict[
+            Key, None
+        ] = {}  # machines of which there may be more than was told, in the order they were asked
         self._tried: set[Key] = set()
-        self._turns = self._script()
-        self._answer: Answer | None = None
 
-    def ask(self) -> Question:
-        """Return the next question; no candidates where all is known."""
-        try:
-            return next(self._turns) if self._answer is None else self._turns.send(self._answer)
-        except StopIteration:
-            return np.empty((0, len(self._space.knobs)), dtype=np.int64)
-
-    def tell(self, genomes: Genomes, objectives: NDArray[np.float64], violations: NDArray[np.float64]) -> None:
-        """Take the answer."""
-        self._answer = genomes, objectives, violations
-
-    def _script(self) -> Generator[Question, Answer, None]:
-        """Yield the questions of the search; each is sent its answer."""
+    def walk(self) -> Walk:
+        """Ask about machines that evolve, then about the rest of a small space."""
         hardware, networks = self._space.hardware, self._space.networks
         if networks.knobs:
             yield from self._fronts([tuple(hardware.default.tolist())], PAIRS_PER_FRONT)
         else:
-            self._pool.add(*(yield self._space.canonical(hardware.default[None])))
+            self._add((yield self._space.canonical(hardware.default[None])))
         if len(hardware.knobs):
             yield from self._evolve(every_machine(hardware) if networks.knobs else None)
         if networks.knobs:
             yield from self._rest()
 
-    def _evolve(self, machines: Genomes | None) -> Generator[Question, Answer, None]:
+    def _evolve(self, machines: Genomes | None) -> Walk:
         """Let machines evolve; to the end of the budget, or until they stall where all machines are few."""
         best_of = max(1, round(FRONTS_SHARE * self.problem.population))
         idle, strangers = 0, 1.0
@@ -122,41 +108,52 @@ class Exact(Strategy):
             if not len(children):
                 return
             answer = yield Trials(children)
-            kept = np.array([parents[tuple(genome)] for genome in answer[0].tolist()])
-            gains = self._pool.add(*answer, compared_with=kept.reshape(answer[1].shape))
+            kept = np.array([parents[tuple(genome)] for genome in answer.genomes.tolist()])
+            gains = self._add(answer, kept.reshape(answer.objectives.shape))
             promising = np.flatnonzero(gains > 0)
             idle, strangers = 0 if len(promising) else idle + 1, STRANGERS_SHARE
             if not self._space.networks.knobs:
                 continue
             if len(promising):
                 best = promising[np.argsort(-gains[promising], kind="stable")]
-                keys = dict.fromkeys(map(tuple, self._space.split(answer[0][best])[1].tolist()))
+                keys = dict.fromkeys(map(tuple, self._space.split(answer.genomes[best])[1].tolist()))
                 yield from self._fronts(list(keys)[:best_of], PAIRS_PER_FRONT)
             elif idle % STALLED == 0:
-                yield from self._in_full_of_front()
+                on_front = set(self._pool.machines())
+                yield from self._in_full([machine for machine in self._cut if machine in on_front])
 
-    def _rest(self) -> Generator[Fronts, Answer, None]:
-        """Ask for all of the front, then for the machines of a small space that were not asked, then again."""
-        yield from self._in_full_of_front()
+    def _rest(self) -> Walk:
+        """Ask for all that was cut, then for the machines of a small space that were not asked, then again.
+
+        A machine whose answer was not cut has told all: what it kept back was dominated, and stays so.
+        """
+        yield from self._in_full(list(self._cut))
         batch = max(1, round(ENUMERATED_SHARE * self.problem.population))
         machines = every_machine(self._space.hardware)
         rest = [] if machines is None else [key for key in map(tuple, machines.tolist()) if key not in self._asked]
         for start in range(0, len(rest), batch):
             yield from self._fronts(rest[start : start + batch], PAIRS_PER_FRONT)
-        while any(machine not in self._in_full for machine in self._pool.machines()):
-            yield from self._in_full_of_front()
+        yield from self._in_full(list(self._cut))
 
-    def _in_full_of_front(self) -> Generator[Fronts, Answer, None]:
-        """Ask for all that is new of the machines on the front."""
-        machines = [machine for machine in self._pool.machines() if machine not in self._in_full]
-        self._in_full.update(machines)
+    def _in_full(self, machines: list[Key]) -> Walk:
+        """Ask for all that is new of machines."""
         if machines:
             yield from self._fronts(machines, None)
 
-    def _fronts(self, machines: list[Key], most: int | None) -> Generator[Fronts, Answer, None]:
+    def _fronts(self, machines: list[Key], most: int | None) -> Walk:
         self._asked.update(machines)
         hardware = np.array(machines, dtype=np.int64).reshape(len(machines), len(self._space.hardware.knobs))
-        self._pool.add(*(yield Fronts(hardware, most)))
+        answer = yield Fronts(hardware, most)
+        told = Counter(map(tuple, self._space.split(answer.genomes)[1].tolist()))
+        for machine in machines:
+            if most is not None and told[machine] >= most:
+                self._cut[machine] = None
+            else:
+                self._cut.pop(machine, None)
+        self._add(answer)
+
+    def _add(self, answer: Answer, compared_with: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+        return self._pool.add(answer.genomes, answer.objectives, answer.violations, compared_with)
 
     def _children(self, strangers: float) -> tuple[Genomes, dict[Key, NDArray[np.float64]]]:
         """Return new pairs (n, knobs), and by pair what its network costs on its parent (objectives,)."""

@@ -89,6 +89,15 @@ def test_what_is_left_is_the_true_front(few, every_pair) -> None:
     assert sum(bool(pair.reason) for pair in found.archive.pairs()) >= 2
 
 
+@pytest.mark.parametrize("most", [1, 3])
+def test_answers_that_are_cut_short_hide_nothing_in_the_end(few, every_pair, monkeypatch, most) -> None:
+    monkeypatch.setattr("cosearch.strategies.exact.PAIRS_PER_FRONT", most)
+    found = run(few, 100_000)
+    np.testing.assert_allclose(front_of(found), true_front(every_pair["values"]), rtol=1e-12)
+    cut = {one.machine for one in found.archive.fronts() if one.most is not None and len(one.pairs) >= one.most}
+    assert cut == {one.machine for one in found.archive.fronts() if one.most is None} != set()
+
+
 def test_limits_are_kept_and_the_front_is_the_true_one_within_them(few, every_pair) -> None:
     area, latency = np.median(every_pair["area"]), np.median(every_pair["values"][:, 1])
     found = run(few, 100_000, limits=[f"area_mm2<={area}", f"latency_ms<={latency}"])
@@ -136,7 +145,7 @@ def test_an_answer_that_does_not_fit_its_record_is_not_continued(few, tmp_path) 
 
 def test_a_fixed_machine_is_known_in_full(few) -> None:
     found = run(few, 10_000, fix_hardware=True)
-    assert [(front.most, front.complete) for front in found.archive.fronts()] == [(50, True), (None, True)]
+    assert [(front.most, front.complete) for front in found.archive.fronts()] == [(50, True)]  # 11 pairs are all
     assert len(found.front_pairs()) == len(found.archive.pairs())
 
 
