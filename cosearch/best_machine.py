@@ -237,9 +237,9 @@ class NetworkJudge:
 
         bound = _Bound(self._network, self._times, accelerator)
         most_js = math.inf if best is None else best.edp_js
-        shares = {layer: times * _product(bound.floors[layer]) for layer, times in self._times.items()}
+        shares = {layer: times * _root(bound.floors[layer]) for layer, times in self._times.items()}
         if best is not None:
-            shares = {layer: times * _product(best.layers[layer][1:3]) for layer, times in self._times.items()}
+            shares = {layer: times * _root(best.layers[layer][1:3]) for layer, times in self._times.items()}
         found: dict[Layer, Found] = {}
         try:
             for layer in sorted(shares, key=lambda layer: -shares[layer]):
@@ -305,7 +305,7 @@ class _Bound:
         self._cycles += self._times[layer] * (found.latency_cycles - cycles)
 
 
-def _product(cost: tuple[float, float]) -> float:
+def _root(cost: tuple[float, float]) -> float:
     """Return the root of energy times latency: what of two layers is the larger."""
     return math.sqrt(math.prod(cost))
 

@@ -2,8 +2,8 @@
 
 Every layer has a floor, an energy and a latency that no mapping is below (:mod:`accel_models.mapper.floor`). Floors, and the
 true costs of the layers mapped so far, bound what the network costs on the machine. Once a pair that is known is at least as
-good as the bound in every objective, or the bound breaks a limit, the pair can never come onto the front: it is refuted, at
-a fiftieth of the price of an evaluation or less. Nothing is lost by it.
+good as the bound in every objective, or the bound breaks a limit, the pair can never come onto the front: it is refuted, and
+the rest of its layers need no mapping. Nothing is lost by it.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from cosearch.space import Knob, Space
 from cosearch.spaces.joint import JointSpace
 from cosearch.strategies import Problem, make_strategy, strategy_names
 
-from .toy import SPACE, Hardware, Line, NoNetworks, cost, search
+from .toy import SPACE, Hardware, Line, NoNetworks, all_break_a_limit_alike, cost, none_can_run, search, usual
 
 NAMES = sorted(set(strategy_names()) - {"exact", "qnehvi"})
 """All but those whose questions are others, or that need an extra: they have tests of their own."""
@@ -34,19 +34,6 @@ def asked(name, tell, *, objectives=3, seed=0, turns=6, space=SPACE, population=
         turned.append(genomes.tolist())
         strategy.tell(genomes, *tell(genomes))
     return turned
-
-
-def usual(genomes):
-    values, excess = cost(genomes)
-    return values[:, :3], excess
-
-
-def all_break_a_limit_alike(genomes):
-    return cost(genomes)[0][:, :3], np.ones((len(genomes), 1))
-
-
-def none_can_run(genomes):
-    return np.full((len(genomes), 3), 1e30), np.full((len(genomes), 1), 1e9)
 
 
 def two_classes(genomes):

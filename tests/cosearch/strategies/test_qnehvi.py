@@ -13,7 +13,7 @@ from cosearch.space import Knob
 from cosearch.spaces.joint import JointSpace
 from cosearch.strategies import Problem, make_strategy
 
-from .toy import SPACE, Hardware, NoNetworks, cost, search
+from .toy import SPACE, Hardware, NoNetworks, all_break_a_limit_alike, none_can_run, search, usual
 
 
 def test_without_botorch_it_says_what_to_install(monkeypatch) -> None:
@@ -30,19 +30,6 @@ def strategy():
     return lambda space=SPACE, objectives=3, population=20, seed=0: make_strategy(
         "qnehvi", Problem(space, objectives, 1, population), seed
     )
-
-
-def usual(genomes):
-    values, excess = cost(genomes)
-    return values[:, :3], excess
-
-
-def all_break_a_limit_alike(genomes):
-    return cost(genomes)[0][:, :3], np.ones((len(genomes), 1))
-
-
-def none_can_run(genomes):
-    return np.full((len(genomes), 3), 1e30), np.full((len(genomes), 1), 1e9)
 
 
 def asked(one, tell, turns=3):

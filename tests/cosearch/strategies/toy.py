@@ -131,3 +131,19 @@ def search(
     genomes = np.array(list(seen)[:budget], dtype=np.int64)
     values, excess = cost(genomes)
     return Run(genomes, values[:, objectives], (excess <= 0).all(axis=1))
+
+
+def usual(genomes: Genomes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Answer with three objectives and the limit's excess."""
+    values, excess = cost(genomes)
+    return values[:, :3], excess
+
+
+def all_break_a_limit_alike(genomes: Genomes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Answer with violations that all tie."""
+    return cost(genomes)[0][:, :3], np.ones((len(genomes), 1))
+
+
+def none_can_run(genomes: Genomes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Answer as a study does where no machine can run its network."""
+    return np.full((len(genomes), 3), INFEASIBLE), np.full((len(genomes), 1), UNMAPPABLE_VIOLATION)
