@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from accel_models.errors import DescriptionError, UnknownNameError, unknown_name
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
     from accel_models.accelerator import Accelerator
+
+Model = TypeVar("Model", bound="BaseModel")
 
 KINDS = ("accelerator",)
 """Kinds of targets a description can describe."""
@@ -84,23 +87,34 @@ def parse_target(content: bytes | str, file: str) -> Accelerator:
     DescriptionError
         With one line per mistake.
     """
-    from pydantic import ValidationError
-
     from accel_models.accelerator import Accelerator
 
     tree = read_yaml(content, file)
+    kind = tree.get("kind", KINDS[0]) if isinstance(tree, Mapping) else KINDS[0]
+    if kind not in KINDS:
+        raise DescriptionError(f"{file}:{line_of(tree, ('kind',))}: kind: {unknown_name('kind', str(kind), KINDS)}")
+    target = validated(tree, Accelerator, file)
+    _check_search(target, tree, file)
+    return target
+
+
+def validated(tree: Any, model: type[Model], file: str) -> Model:
+    """Return a parsed YAML tree as a value of a model; `file` is its name in messages.
+
+    Raises
+    ------
+    DescriptionError
+        With one line per mistake: file, line, key, value and what would be right.
+    """
+    from pydantic import ValidationError
+
     if not isinstance(tree, Mapping):
         found = "this file is empty" if tree is None else f"this is {_short(tree)}"
         raise DescriptionError(f"{file}: a description is a mapping of keys to values, {found}")
-    kind = tree.get("kind", KINDS[0])
-    if kind not in KINDS:
-        raise DescriptionError(f"{file}:{_line(tree, ('kind',))}: kind: {unknown_name('kind', str(kind), KINDS)}")
     try:
-        target = Accelerator.model_validate(plain(tree))
+        return model.model_validate(plain(tree))
     except ValidationError as error:
-        raise DescriptionError("\n".join(_messages(error, tree, file, Accelerator))) from None
-    _check_search(target, tree, file)
-    return target
+        raise DescriptionError("\n".join(_messages(error, tree, file, model))) from None
 
 
 def read_yaml(content: bytes | str, file: str) -> Any:
@@ -178,7 +192,7 @@ def _messages(error: ValidationError, tree: Any, file: str, model: type[BaseMode
     for item in error.errors(include_url=False):
         place = tuple(part for part in item["loc"] if not isinstance(part, str) or not part.startswith("function-"))
         text = _explain(item, model, place)
-        mistakes.append(_Mistake(_line(tree, place), ".".join(_names(tree, place)), text))
+        mistakes.append(_Mistake(line_of(tree, place), ".".join(_names(tree, place)), text))
     mistakes.sort(key=lambda mistake: mistake.line or 0)
     return [f"{file}:{mistake.line}: {mistake}" if mistake.line else f"{file}: {mistake}" for mistake in mistakes]
 
@@ -227,8 +241,8 @@ def _names(tree: Any, place: tuple[Any, ...]) -> list[str]:
     return names
 
 
-def _line(tree: Any, place: tuple[Any, ...]) -> int | None:
-    """1-based line of the deepest key on the way to a place that the file has."""
+def line_of(tree: Any, place: tuple[Any, ...]) -> int | None:
+    """Return the 1-based line of the deepest key on the way to a place (keys and list indices) that a YAML tree has."""
     line, node = None, tree
     for part in place:
         marks = getattr(getattr(node, "lc", None), "data", None) or {}
@@ -260,7 +274,7 @@ def _check_search(target: Accelerator, tree: Any, file: str) -> None:
             for value in values if knob.choices else (values[0], values[-1]):
                 with_values(target, dict.fromkeys(knob.sets, value))
         except DescriptionError as error:
-            mistakes.append(f"{file}:{_line(tree, ('search', place))}: search: {knob.name}: {error}")
+            mistakes.append(f"{file}:{line_of(tree, ('search', place))}: search: {knob.name}: {error}")
     if mistakes:
         raise DescriptionError("\n".join(mistakes))
 
@@ -281,6 +295,16 @@ def _holder(data: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
         holder = _step(holder, key, path)
     _step(holder, last, path)
     return holder, last
+
+
+def to_yaml(value: BaseModel) -> str:
+    """Return a description as YAML that reads back equal; what has its default value is left out."""
+    from ruamel.yaml import YAML
+
+    text, writer = io.StringIO(), YAML()
+    writer.width = 120
+    writer.dump(value.model_dump(mode="json", exclude_defaults=True), text)
+    return text.getvalue()
 
 
 def value_at(target: Accelerator, path: str) -> Any:

@@ -1,9 +1,13 @@
-"""Build a `Network` node by node, with the shape of every tensor worked out on the way."""
+"""Build a `Network`: a transformer's operations, and the blocks that most networks have."""
 
 from __future__ import annotations
 
-from accel_models.errors import WorkloadError, unknown_name
-from accel_models.workload import INPUT, Layer, Network, Node, TensorShape, VectorKind, VectorOp
+from math import sqrt
+
+from accel_models.detail import Detail
+from accel_models.errors import WorkloadError
+from accel_models.operation_builder import FREE, OperationBuilder
+from accel_models.workload import Layer, Node, TensorShape, VectorOp
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
@@ -12,217 +16,63 @@ def make_divisible(value: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * value else rounded
 
 
-class NetworkBuilder:
-    """Adds operations one after the other; each method returns the name of the tensor it makes.
+class NetworkBuilder(OperationBuilder):
+    """Adds operations and blocks one after the other; each method returns the name of the tensor it makes.
 
-    An operation reads the tensor made last, or the one called `x`. Convolutions and pools use "same" padding
-    (output = ceil(input / stride)) unless `padding` says how many elements are added on each side.
-
-    Parameters
-    ----------
-    name
-        Name of the network.
-    channels, height, width
-        Shape of its input, in elements; without `width` it is square.
-
-    Raises
-    ------
-    WorkloadError
-        Where a shape is impossible, a name is taken or a tensor unknown; the message names network and operation.
+    Tokens are pixels: a row of them is an image of height 1. More blocks are in `accel_models.blocks`.
     """
 
-    def __init__(self, name: str, channels: int = 3, height: int = 224, width: int | None = None) -> None:
-        self.name = name
-        self.input = TensorShape(channels, height, height if width is None else width)
-        self.nodes: list[Node] = []
-        self.shapes: dict[str, TensorShape] = {INPUT: self.input}
-        self.last = INPUT
-
-    @classmethod
-    def after(cls, name: str, source: str, shape: TensorShape) -> NetworkBuilder:
-        """Return a builder of a network's continuation: its first operation reads `source`, which is made elsewhere."""
-        builder = cls(name, shape.channels, shape.height, shape.width)
-        builder.shapes = {source: shape}
-        builder.last = source
-        return builder
-
-    def build(self, source: str = "") -> Network:
-        """Return the network as built so far; `source` says where its structure comes from."""
-        return Network(self.name, tuple(self.nodes), self.input, source)
-
-    def conv(
-        self,
-        name: str,
-        out_channels: int,
-        kernel: int,
-        *,
-        stride: int = 1,
-        groups: int = 1,
-        dilation: int = 1,
-        padding: int | None = None,
-        batch_norm: bool = True,
-        bias: bool = False,
-        activation: str | None = None,
-        x: str | None = None,
-    ) -> str:
-        """Add a convolution (with its folded batch normalisation or bias), then its activation if one is named."""
+    def tokens(self, name: str, x: str | None = None) -> str:
+        """Make one row of tokens from an image: its pixels, row by row (no arithmetic, no traffic)."""
         source = self._source(x)
-        channels = self.shapes[source].channels
-        if groups < 1 or channels % groups or out_channels % groups:
-            raise WorkloadError(
-                f"{self.name}: {name}: {channels} -> {out_channels} channels do not divide into {groups} groups"
-            )
-        out = self._window(name, source, out_channels, kernel, stride, dilation, padding)
-        layer = Layer(
-            K=out_channels // groups,
-            C=channels // groups,
-            P=out.width,
-            Q=out.height,
-            R=kernel,
-            S=kernel,
-            G=groups,
-            stride_w=stride,
-            stride_h=stride,
-            dilation_w=dilation,
-            dilation_h=dilation,
-        )
-        extra = (2 * out_channels if batch_norm else 0) + (out_channels if bias else 0)
-        made = self._add(Node(name, layer, (source,), out, extra))
-        return self.activation(f"{name}.{activation}", made) if activation else made
+        shape = self.shapes[source]
+        return self._free(name, source, TensorShape(shape.channels, 1, shape.height * shape.width), Detail("tokens"))
 
-    def up_conv(self, name: str, out_channels: int, scale: int = 2, *, bias: bool = True, x: str | None = None) -> str:
-        """Add a transposed convolution whose windows do not overlap (kernel = stride = `scale`).
+    def class_token(self, name: str, x: str | None = None) -> str:
+        """Put a learned token before a row of tokens."""
+        source = self._source(x)
+        shape = self.shapes[source]
+        if shape.height != 1:
+            raise WorkloadError(f"{self.name}: {name}: {shape} is no row of tokens; call tokens() first")
+        out = TensorShape(shape.channels, 1, shape.width + 1)
+        return self._add(Node(name, FREE, (source,), out, shape.channels, Detail("class_token")))
 
-        Every input pixel makes `scale` x `scale` output pixels, each with weights of its own: a 1x1 layer of
-        `out_channels` x `scale`² channels, whose outputs are written where they belong.
+    def position_embedding(self, name: str, x: str | None = None) -> str:
+        """Add a learned tensor of the input's own shape: a parameter and an addition per element."""
+        source = self._source(x)
+        shape = self.shapes[source]
+        op = VectorOp("add", shape.elements, 2 * shape.elements, shape.elements)
+        return self._add(Node(name, op, (source,), shape, shape.elements, Detail("position_embedding")))
+
+    def softmax(self, name: str, x: str | None = None, *, heads: int = 1, causal: bool = False) -> str:
+        """Add a softmax over each pixel's channels, those of each head apart.
+
+        Per element a comparison, a subtraction, an exponential, an addition and a multiplication. It reads and writes
+        every element once, as a vector unit does that can hold one row. With `causal`, row i sees the rows up to i
+        only; what is masked is counted all the same.
         """
         source = self._source(x)
         shape = self.shapes[source]
-        copies = scale * scale
-        layer = Layer(K=out_channels * copies, C=shape.channels, P=shape.width, Q=shape.height)
-        packed = TensorShape(out_channels * copies, shape.height, shape.width)
-        made = self._add(Node(name, layer, (source,), packed, out_channels if bias else 0))
-        out = TensorShape(out_channels, shape.height * scale, shape.width * scale)
-        return self._add(Node(f"{name}.shuffle", VectorOp("shuffle", 0, 0, 0, fused=True), (made,), out))
-
-    def linear(
-        self, name: str, out_features: int, *, bias: bool = True, activation: str | None = None, x: str | None = None
-    ) -> str:
-        """Add a fully connected layer over all elements of its input."""
-        source = self._source(x)
-        layer = Layer(K=out_features, C=self.shapes[source].elements)
-        made = self._add(Node(name, layer, (source,), TensorShape(out_features), out_features if bias else 0))
-        return self.activation(f"{name}.{activation}", made) if activation else made
-
-    def activation(self, name: str, x: str | None = None) -> str:
-        """Add an activation function, one look-up per element, fused where it follows a layer directly."""
-        source = self._source(x)
-        shape = self.shapes[source]
-        producer = self.nodes[-1] if self.nodes else None
-        fused = producer is not None and producer.name == source and isinstance(producer.op, Layer)
-        op = VectorOp("activation", shape.elements, shape.elements, shape.elements, fused)
-        return self._add(Node(name, op, (source,), shape))
-
-    def add(self, name: str, left: str, right: str) -> str:
-        """Add two tensors of one shape, element by element."""
-        return self._elementwise("add", name, left, right)
-
-    def multiply(self, name: str, left: str, right: str) -> str:
-        """Multiply two tensors, element by element; `right` may have one element per channel."""
-        return self._elementwise("multiply", name, left, right)
-
-    def pool(
-        self,
-        name: str,
-        kernel: int,
-        *,
-        stride: int | None = None,
-        padding: int | None = None,
-        ceil_mode: bool = False,
-        x: str | None = None,
-    ) -> str:
-        """Add a maximum or average pool over `kernel` x `kernel` windows, side by side unless `stride` is given."""
-        source = self._source(x)
-        shape = self.shapes[source]
-        step = kernel if stride is None else stride
-        out = self._window(name, source, shape.channels, kernel, step, 1, padding, ceil_mode)
-        op = VectorOp("pool", out.elements * kernel * kernel, shape.elements, out.elements)
-        return self._add(Node(name, op, (source,), out))
-
-    def adaptive_pool(self, name: str, size: int, x: str | None = None) -> str:
-        """Average to `size` x `size` pixels; nothing is added where the image has that size already.
-
-        Output i averages inputs floor(i n / size) to ceil((i + 1) n / size), as torch's `AdaptiveAvgPool2d` does.
-        """
-        source = self._source(x)
-        shape = self.shapes[source]
-        out = TensorShape(shape.channels, size, size)
-        if out == shape:
-            return source
-        rows, columns = (
-            sum(-(-(i + 1) * length // size) - i * length // size for i in range(size))
-            for length in (shape.height, shape.width)
-        )
-        op = VectorOp("pool", shape.channels * rows * columns, shape.elements, out.elements)
-        return self._add(Node(name, op, (source,), out))
-
-    def global_pool(self, name: str, x: str | None = None) -> str:
-        """Average each channel over the whole image."""
-        source = self._source(x)
-        shape = self.shapes[source]
-        op = VectorOp("global_pool", shape.elements, shape.elements, shape.channels)
-        return self._add(Node(name, op, (source,), TensorShape(shape.channels)))
-
-    def concat(self, name: str, first: str, *others: str) -> str:
-        """Join tensors of one image size along their channels (no arithmetic; the data is written where it belongs)."""
-        parts = tuple(self._source(part) for part in (first, *others))
-        shapes = [self.shapes[part] for part in parts]
-        if len({(shape.height, shape.width) for shape in shapes}) != 1:
-            raise WorkloadError(f"{self.name}: {name}: cannot join images of different size: {shapes}")
-        out = TensorShape(sum(shape.channels for shape in shapes), shapes[0].height, shapes[0].width)
-        return self._add(Node(name, VectorOp("concat", 0, 0, 0, fused=True), parts, out))
-
-    def crop(self, name: str, height: int, width: int, x: str | None = None) -> str:
-        """Keep the centre of an image (no arithmetic, no traffic: the next reader skips the border)."""
-        source = self._source(x)
-        shape = self.shapes[source]
-        if height > shape.height or width > shape.width:
-            raise WorkloadError(f"{self.name}: {name}: cannot crop {shape} to {height} x {width} elements")
-        out = TensorShape(shape.channels, height, width)
-        return self._add(Node(name, VectorOp("concat", 0, 0, 0, fused=True), (source,), out))
-
-    def upsample(self, name: str, scale: int = 2, x: str | None = None) -> str:
-        """Repeat every pixel `scale` x `scale` times (nearest neighbour: one move per pixel made)."""
-        source = self._source(x)
-        shape = self.shapes[source]
-        if scale < 1:
-            raise WorkloadError(f"{self.name}: {name}: scale {scale} must be at least 1")
-        out = TensorShape(shape.channels, shape.height * scale, shape.width * scale)
-        op = VectorOp("upsample", out.elements, shape.elements, out.elements)
-        return self._add(Node(name, op, (source,), out))
-
-    def softmax(self, name: str, x: str | None = None) -> str:
-        """Add a softmax: per element a comparison, a subtraction, an exponential, an addition and a multiplication.
-
-        It reads and writes every element once, as a vector unit does that can hold one row.
-        """
-        source = self._source(x)
-        shape = self.shapes[source]
+        if heads < 1 or shape.channels % heads:
+            raise WorkloadError(f"{self.name}: {name}: {shape.channels} channels do not divide into {heads} heads")
         op = VectorOp("softmax", 5 * shape.elements, shape.elements, shape.elements)
-        return self._add(Node(name, op, (source,), shape))
+        return self._add(Node(name, op, (source,), shape, detail=Detail("softmax", groups=heads, causal=causal)))
 
-    def layer_norm(self, name: str, x: str | None = None) -> str:
+    def layer_norm(self, name: str, x: str | None = None, *, eps: float = 1e-5) -> str:
         """Normalise each pixel over its channels: per element 3 operations for the sums, 4 for shift, scale, gain, bias."""
         source = self._source(x)
         shape = self.shapes[source]
         op = VectorOp("normalise", 7 * shape.elements, shape.elements, shape.elements)
-        return self._add(Node(name, op, (source,), shape, 2 * shape.channels))
+        return self._add(Node(name, op, (source,), shape, 2 * shape.channels, Detail("layer_norm", eps=eps)))
 
-    def matmul(self, name: str, left: str, right: str, *, heads: int = 1, transpose: bool = False) -> str:
+    def matmul(
+        self, name: str, left: str, right: str, *, heads: int = 1, transpose: bool = False, scale: float = 1.0
+    ) -> str:
         """Multiply two activations, head by head; `right` takes the place of the weights.
 
         A pixel is a row, its channels, split among the `heads`, are the columns. With `transpose`, every row of `left`
         meets every row of `right` (scores of attention); without, the columns of `left` weight the rows of `right`.
+        The factor `scale` is free: a cost model folds it into the weights before.
         """
         shape, other = self.shapes[self._source(left)], self.shapes[self._source(right)]
         rows = other.height * other.width
@@ -232,21 +82,51 @@ class NetworkBuilder:
                 f"{self.name}: {name}: cannot multiply {shape} and {other} in {heads} heads (transpose: {transpose})"
             )
         layer = Layer(K=made // heads, C=inner // heads, P=shape.width, Q=shape.height, G=heads, dynamic_weights=True)
-        return self._add(Node(name, layer, (left, right), TensorShape(made, shape.height, shape.width)))
+        out = TensorShape(made, shape.height, shape.width)
+        detail = Detail("matmul", groups=heads, transpose=transpose, scale=scale)
+        return self._add(Node(name, layer, (left, right), out, detail=detail))
 
-    def attention(self, name: str, heads: int, x: str | None = None) -> str:
-        """Add multi-head self-attention over pixels: three projections, scores, softmax, weighted sum, projection.
+    def attention(
+        self,
+        name: str,
+        heads: int,
+        x: str | None = None,
+        *,
+        memory: str | None = None,
+        width: int | None = None,
+        causal: bool = False,
+    ) -> str:
+        """Add multi-head attention over pixels: three projections, scores, softmax, weighted sum, projection.
 
-        The scores' scale is folded into the weights of the query.
+        The scores are divided by the root of a head's width; their cost model folds that into the query's weights.
+
+        Parameters
+        ----------
+        name
+            Prefix of the names of its nodes.
+        heads
+            How many.
+        x
+            What asks, and is answered.
+        memory
+            What is attended to, None for `x` itself (cross-attention: the encoder's tokens).
+        width
+            Channels of query, key and value, all heads together; None for as many as `x` has.
+        causal
+            Whether a pixel sees those up to itself only.
         """
         source = self._source(x)
         channels = self.shapes[source].channels
+        attended = source if memory is None else self._source(memory)
+        inner = channels if width is None else width
         query, key, value = (
-            self.conv(f"{name}.{part}", channels, 1, batch_norm=False, bias=True, x=source)
-            for part in ("query", "key", "value")
+            self.conv(f"{name}.{part}", inner, 1, batch_norm=False, bias=True, x=read)
+            for part, read in (("query", source), ("key", attended), ("value", attended))
         )
-        scores = self.softmax(f"{name}.softmax", self.matmul(f"{name}.scores", query, key, heads=heads, transpose=True))
-        mixed = self.matmul(f"{name}.mix", scores, value, heads=heads)
+        scale = 1 / sqrt(inner / heads) if heads > 0 else 1.0
+        scores = self.matmul(f"{name}.scores", query, key, heads=heads, transpose=True, scale=scale)
+        shares = self.softmax(f"{name}.softmax", scores, heads=heads, causal=causal)
+        mixed = self.matmul(f"{name}.mix", shares, value, heads=heads)
         return self.conv(f"{name}.project", channels, 1, batch_norm=False, bias=True, x=mixed)
 
     def squeeze_excite(self, name: str, squeezed: int, x: str | None = None) -> str:
@@ -307,64 +187,3 @@ class NetworkBuilder:
         if residual and stride == 1 and in_channels == out_channels:
             made = self.add(f"{name}.add", source, made)
         return made
-
-    def _elementwise(self, kind: VectorKind, name: str, left: str, right: str) -> str:
-        shape, other = self.shapes[self._source(left)], self.shapes[self._source(right)]
-        per_channel = kind == "multiply" and other == TensorShape(shape.channels)
-        if other != shape and not per_channel:
-            raise WorkloadError(f"{self.name}: {name}: cannot {kind} tensors of shape {shape} and {other}")
-        op = VectorOp(kind, shape.elements, shape.elements + other.elements, shape.elements)
-        return self._add(Node(name, op, (left, right), shape))
-
-    def _window(
-        self,
-        name: str,
-        source: str,
-        channels: int,
-        kernel: int,
-        stride: int,
-        dilation: int,
-        padding: int | None,
-        ceil_mode: bool = False,
-    ) -> TensorShape:
-        shape = self.shapes[source]
-        if min(kernel, stride, dilation) < 1 or (padding is not None and padding < 0):
-            raise WorkloadError(
-                f"{self.name}: {name}: kernel {kernel}, stride {stride} and dilation {dilation} must be at least 1, "
-                f"padding {padding} at least 0"
-            )
-        height, width = (
-            _out_size(size, dilation * (kernel - 1) + 1, stride, padding, ceil_mode)
-            for size in (shape.height, shape.width)
-        )
-        if min(height, width) < 1:
-            raise WorkloadError(
-                f"{self.name}: {name}: a window of {kernel} (dilation {dilation}) does not fit into "
-                f"{shape.height} x {shape.width} elements with padding {padding}"
-            )
-        return TensorShape(channels, height, width)
-
-    def _source(self, x: str | None) -> str:
-        source = self.last if x is None else x
-        if source not in self.shapes:
-            raise WorkloadError(f"{self.name}: " + unknown_name("tensor", source, self.shapes))
-        return source
-
-    def _add(self, node: Node) -> str:
-        if node.name in self.shapes:
-            raise WorkloadError(f"{self.name}: two nodes are called {node.name!r}")
-        self.nodes.append(node)
-        self.shapes[node.name] = node.output
-        self.last = node.name
-        return node.name
-
-
-def _out_size(size: int, window: int, stride: int, padding: int | None, ceil_mode: bool) -> int:
-    """Return how many windows fit; less than one where not even one does."""
-    if padding is None:
-        return -(-size // stride)
-    free = size + 2 * padding - window
-    if not ceil_mode:
-        return free // stride + 1
-    # as torch does: a last window that would start in the padding on the right is left out
-    return min(-(-free // stride), (size + padding - 1) // stride) + 1

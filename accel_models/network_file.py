@@ -6,10 +6,12 @@ import json
 from dataclasses import MISSING, fields
 from typing import Any, get_args
 
+from accel_models.detail import Detail
 from accel_models.errors import WorkloadError, unknown_name
+from accel_models.executable import check_node
 from accel_models.workload import Layer, Network, Node, TensorShape, VectorKind, VectorOp
 
-FORM = "cosearch network 1"
+FORM = "cosearch network 2"
 
 
 def network_to_json(network: Network) -> str:
@@ -21,6 +23,7 @@ def network_to_json(network: Network) -> str:
             "inputs": node.inputs,
             "output": _shape(node.output),
             "extra_params": node.extra_params,
+            **({"detail": changed} if (changed := node.detail.changed()) else {}),
         }
         for node in network.nodes
     ]
@@ -63,9 +66,20 @@ def _node(item: Any, where: str) -> Node:
     try:
         op = Layer(**item["layer"]) if "layer" in item else _vector(item["vector"])
         inputs = tuple(_text(name) for name in _list(item["inputs"]))
-        return Node(_text(item["name"]), op, inputs, _tensor(item["output"]), _count(item["extra_params"]))
+        name, output, extra = _text(item["name"]), _tensor(item["output"]), _count(item["extra_params"])
+        node = Node(name, op, inputs, output, extra, _detail(item.get("detail", {})))
+        if node.detail.function:
+            check_node(node)
+        return node
     except (KeyError, TypeError, WorkloadError) as error:
         raise WorkloadError(f"{where}: malformed ({error})") from None
+
+
+def _detail(values: Any) -> Detail:
+    if not isinstance(values, dict):
+        raise WorkloadError(f"{values!r} is no detail")
+    margins = values.get("margins")
+    return Detail(**values if margins is None else {**values, "margins": tuple(_list(margins))})
 
 
 def _vector(values: Any) -> VectorOp:

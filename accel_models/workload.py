@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+from accel_models.detail import NO_DETAIL, Detail
 from accel_models.errors import WorkloadError
 
 if TYPE_CHECKING:
@@ -239,7 +240,7 @@ class Node:
     """One operation of a network: its name, what it does, where its inputs come from, what it makes.
 
     `extra_params` are parameters beside the weights: biases and two per channel of a batch normalisation (which a
-    cost model folds into the weights).
+    cost model folds into the weights). `detail` says how it computes; cost does not depend on it.
     """
 
     name: str
@@ -247,6 +248,7 @@ class Node:
     inputs: tuple[str, ...]
     output: TensorShape
     extra_params: int = 0
+    detail: Detail = field(default=NO_DETAIL, hash=False)
 
     @property
     def params(self) -> int:

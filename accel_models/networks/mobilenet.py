@@ -43,7 +43,7 @@ def mobilenet_v2(resolution: int = 224) -> Network:
 
 def mobilenet_v3_large(resolution: int = 224) -> Network:
     """Return MobileNetV3-Large of width 1.0 for a square RGB image of `resolution` pixels."""
-    net = NetworkBuilder("mobilenet-v3-large", height=resolution)
+    net = NetworkBuilder("mobilenet-v3-large", height=resolution, batch_norm_eps=1e-3)
     net.conv("stem", 16, 3, stride=2, activation="h_swish")
     for position, (kernel, middle, width, gated, activation, stride) in enumerate(_V3_BLOCKS, 1):
         net.mbconv(

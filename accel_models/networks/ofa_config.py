@@ -19,6 +19,7 @@ from accel_models.workload import Network
 
 FAMILIES = ("MobileNetV3", "ProxylessNASNets")
 ACTIVATIONS = ("relu", "relu6", "h_swish", "swish", "sigmoid", "h_sigmoid", "tanh")
+_NAMES = {"h_sigmoid": "hard_sigmoid"}
 
 
 def read_config(path: str | Path, resolution: int | None = None) -> Network:
@@ -58,7 +59,7 @@ def network_from_config(config: Mapping[str, Any], resolution: int | None = None
     ----------
     config
         Family under ``net`` or ``name``, ``first_conv``, ``blocks``, ``final_expand_layer`` and ``feature_mix_layer``
-        (each may be null), ``classifier``, and ``image_size`` unless `resolution` is given.
+        (each may be null), ``classifier``, ``bn`` where it is given, and ``image_size`` unless `resolution` is given.
     resolution
         Size of the square input image in pixels.
     name
@@ -74,7 +75,7 @@ def network_from_config(config: Mapping[str, Any], resolution: int | None = None
     if family not in FAMILIES:
         raise WorkloadError(unknown_name("network family", str(family), FAMILIES))
     size = top.integer("image_size") if resolution is None else resolution
-    net = NetworkBuilder(name, height=size)
+    net = NetworkBuilder(name, height=size, batch_norm_eps=_batch_norm_eps(top, family))
     _conv(net, top.entry("first_conv"), "stem")
     for position, block in enumerate(top.entries("blocks"), 1):
         _block(net, block, f"block{position}")
@@ -90,6 +91,16 @@ def network_from_config(config: Mapping[str, Any], resolution: int | None = None
     classifier.meets("in_features", net.shapes[net.last].channels)
     net.linear("classifier", classifier.integer("out_features"), bias=classifier.flag("bias", True))
     return net.build("Once-for-All configuration")
+
+
+def _batch_norm_eps(top: _Entry, family: str) -> float:
+    """Return what ``bn.eps`` says; in files without it, what the family's supernet has."""
+    if top.values.get("bn") is None:
+        return 1e-3 if family == "ProxylessNASNets" else 1e-5
+    value = top.entry("bn").values.get("eps")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise WorkloadError(f"bn.eps = {value!r} must be a positive number")
+    return float(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +132,7 @@ class _Entry:
         value = self.values.get("act_func")
         if value is not None and value not in ACTIVATIONS:
             raise WorkloadError(f"{self.at('act_func')}: " + unknown_name("activation", str(value), ACTIVATIONS))
-        return value
+        return None if value is None else _NAMES.get(value, value)
 
     def entry(self, key: str) -> _Entry:
         if key not in self.values:

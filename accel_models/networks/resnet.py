@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from accel_models.blocks import bottleneck, residual
 from accel_models.network_builder import NetworkBuilder
 from accel_models.workload import Network
 
@@ -42,32 +43,8 @@ def _basic_block(net: NetworkBuilder, name: str, width: int, stride: int) -> Non
     source = net.last
     net.conv(f"{name}.conv1", width, 3, stride=stride, activation="relu")
     made = net.conv(f"{name}.conv2", width, 3)
-    _residual(net, name, source, made, stride)
+    residual(net, name, source, made, stride)
 
 
 def _bottleneck(net: NetworkBuilder, name: str, width: int, stride: int) -> None:
     bottleneck(net, name, width, 4 * width, stride)
-
-
-def bottleneck(
-    net: NetworkBuilder, name: str, middle: int, out_channels: int, stride: int, *, pooled: bool = False
-) -> None:
-    """Add a bottleneck: 1x1 to `middle` channels, 3x3 with the stride, 1x1 to `out_channels`, residual, ReLU.
-
-    Where the shape changes, the residual is a 1x1 convolution: with the stride, or, where `pooled`, after an average
-    pool with it (ResNet-D: He et al., Bag of Tricks, CVPR 2019, figure 2c).
-    """
-    source = net.last
-    net.conv(f"{name}.conv1", middle, 1, activation="relu")
-    net.conv(f"{name}.conv2", middle, 3, stride=stride, activation="relu")
-    made = net.conv(f"{name}.conv3", out_channels, 1)
-    _residual(net, name, source, made, stride, pooled=pooled)
-
-
-def _residual(net: NetworkBuilder, name: str, source: str, made: str, stride: int, *, pooled: bool = False) -> None:
-    if net.shapes[source] != net.shapes[made]:
-        if pooled and stride > 1:
-            source, stride = net.pool(f"{name}.downsample.pool", stride, x=source), 1
-        source = net.conv(f"{name}.downsample", net.shapes[made].channels, 1, stride=stride, x=source)
-    net.add(f"{name}.add", source, made)
-    net.activation(f"{name}.relu")

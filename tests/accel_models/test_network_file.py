@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from accel_models.detail import Detail
 from accel_models.errors import WorkloadError
 from accel_models.network_builder import NetworkBuilder
 from accel_models.network_file import FORM, network_from_json, network_to_json
 from accel_models.networks import NETWORKS, load_network
-from accel_models.workload import Layer, Network, Node, TensorShape
+from accel_models.workload import Layer, Network, Node, TensorShape, VectorOp
 from cosearch.spaces import load_space, space_names
 
 
@@ -43,6 +44,21 @@ def test_every_field_of_a_layer_is_kept() -> None:
     layer = Layer(2, 3, 5, 7, 11, 3, 1, 4, 2, 3, 1, 2, 4, 8, 16, True)
     node = Node("one", layer, ("input",), TensorShape(12, 11, 7), 9)
     network = Network("odd", (node,), TensorShape(20, 40, 30), "by hand")
+    assert same(network_from_json(network_to_json(network)), network)
+
+
+def test_every_field_of_a_detail_is_kept() -> None:
+    detail = Detail(
+        "average_pool", 3, 2, 1, ceil_mode=True, count_padding=False, bias=True, eps=0.5, groups=2, transpose=True,
+        causal=True, scale=0.25, start=3, margins=(1, 2, 3, 4), along="width",
+    )  # fmt: skip
+    op = VectorOp("pool", 1, 1, 1)
+    network = Network("odd", (Node("one", op, ("input",), TensorShape(4), 4, detail),), TensorShape(4))
+    assert same(network_from_json(network_to_json(network)), network)
+
+
+def test_a_network_without_details_is_read_back_equal() -> None:
+    network = Network("plain", (Node("one", Layer(K=2, C=4), ("input",), TensorShape(2), 7),), TensorShape(4))
     assert same(network_from_json(network_to_json(network)), network)
 
 
@@ -85,6 +101,18 @@ def example() -> dict[str, Any]:
         (("nodes", 0, "layer", "K"), "3", "node 1: malformed (layer: K = '3' must be a positive integer)"),
         (("nodes", 0, "layer", "Z"), 3, "node 1: malformed"),
         (("nodes", 0, "layer"), [1, 2], "node 1: malformed"),
+        (("nodes", 0, "detail"), [1], "node 1: malformed ([1] is no detail)"),
+        (("nodes", 0, "detail", "function"), "convolve", "unknown function 'convolve': did you mean 'conv'?"),
+        (("nodes", 0, "detail", "function"), "relu", "unknown function of a layer 'relu'"),
+        (("nodes", 0, "detail", "function"), ["conv"], "node 1: malformed"),
+        (("nodes", 0, "detail", "batch_norm"), 1, "flags are true or false"),
+        (("nodes", 0, "detail", "batch_norm"), False, "6 parameters beside its weights, where its detail means 0"),
+        (("nodes", 0, "detail", "padding"), -1, "the padding is at least 0, or None"),
+        (("nodes", 0, "detail", "margins"), [0, 0, 0], "the four margins"),
+        (("nodes", 0, "detail", "margins"), 3, "3 is no list"),
+        (("nodes", 0, "detail", "margins"), ["a", 0, 0, 0], "node 1: malformed"),
+        (("nodes", 0, "detail", "eps"), 0, "eps a positive one"),
+        (("nodes", 0, "detail", "colour"), 3, "node 1: malformed"),
         (("nodes", 1, "vector", "kind"), "activatoin", "unknown kind of vector operation 'activatoin': did you mean 'act"),
         (("nodes", 1, "vector", "operations"), -1, "node 2: malformed"),
         (("nodes", 1, "vector", "operations"), 1.5, "node 2: malformed (1.5 is no count)"),

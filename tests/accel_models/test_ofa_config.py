@@ -57,7 +57,7 @@ def nested(config: dict) -> dict:
     """Return the same in OFA's own spelling (`net.config` as ``ofa.imagenet_classification.networks`` writes it)."""
     config = copy.deepcopy(config)
     config["name"] = config.pop("net")
-    config["bn"] = {"momentum": 0.1, "eps": 1e-5}
+    config["bn"] = {"momentum": 0.1, "eps": 1e-3 if config["name"] == "ProxylessNASNets" else 1e-5}
     config["first_conv"] |= {"name": "ConvLayer", "dilation": 1, "groups": 1, "bias": False, "use_bn": True}
     if config["feature_mix_layer"]:
         config["feature_mix_layer"]["use_bn"] = config["name"] != "MobileNetV3"
@@ -88,6 +88,26 @@ def test_the_published_networks_have_their_published_counts(shared_data):
 def test_both_spellings_are_one_network(shared_data):
     for config in [tiny(), *published(shared_data)]:
         assert network_from_config(nested(config)) == network_from_config(config)
+
+
+def test_the_normalisations_add_what_the_file_says():
+    given = network_from_config(tiny() | {"bn": {"momentum": 0.1, "eps": 0.01}})
+    assert {node.detail.eps for node in given.nodes if node.detail.batch_norm} == {0.01}
+    for net, eps in (("MobileNetV3", 1e-5), ("ProxylessNASNets", 1e-3)):
+        network = network_from_config(tiny() | {"net": net})
+        assert {node.detail.eps for node in network.nodes if node.detail.batch_norm} == {eps}
+
+
+def test_an_activation_of_ofas_name_is_known_by_ours():
+    config = tiny()
+    config["first_conv"]["act_func"] = "h_sigmoid"
+    assert network_from_config(config).nodes[1].detail.function == "hard_sigmoid"
+
+
+@pytest.mark.parametrize("eps", [0, -1e-5, "small", None, True])
+def test_an_impossible_eps_is_refused(eps):
+    with pytest.raises(WorkloadError, match=r"bn\.eps = .* must be a positive number"):
+        network_from_config(tiny() | {"bn": {"eps": eps}})
 
 
 def test_mobilenet_v3_large_written_as_a_configuration_counts_as_torchvisions():
