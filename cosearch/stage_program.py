@@ -10,7 +10,6 @@ Costs may be weighed together (`weights`): then the front is that of the weighte
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -103,8 +102,7 @@ class StageProgram:
             float64 (sums, weighted sums), non-negative: what the front is taken in; the sums themselves without.
         """
         stages = [{key: one.weighed(weights) for key, one in stage.items()} for stage in self._options(row)]
-        exits = {width: self._end("exit", row, width, weights) for width in range(len(self.space.widths))}
-        exits = {width: sums for width, sums in exits.items() if not np.isnan(sums).any()}
+        exits = {width: self._end("exit", row, width, weights) for width in range(len(self.space.stages[-1].widths))}
         rest = _least_rest(stages, exits)
         before = self._entrances(row, weights)
         for stage, choices in enumerate(stages):
@@ -130,14 +128,16 @@ class StageProgram:
             pairs.append(options[option])
             depth = (pairs[-1] >= 0).sum(axis=1)
             genomes[:, columns.depth.start + stage] = np.searchsorted(space.depths[stage], depth)
-            if len(space.widths) > 1:
-                genomes[:, columns.width.start + stage] = width
-        pair = np.maximum(
-            np.concatenate(pairs, axis=1), 0
-        )  # 0 for blocks that are not there, as a canonical genome has
-        if len(space.kernels) > 1:
-            genomes[:, columns.kernel] = pair // len(space.expands)
-        genomes[:, columns.expand] = pair % len(space.expands)
+            if space.gene_of.width[stage] >= 0:
+                genomes[:, space.gene_of.width[stage]] = width
+        # 0 for blocks that are not there, as a canonical genome has
+        pair = np.maximum(np.concatenate(pairs, axis=1), 0)
+        expands = np.array([len(stage.expands) for stage in space.stages])[space.stage_of_block]
+        for genes, choice in ((space.gene_of.kernel, pair // expands), (space.gene_of.expand, pair % expands)):
+            for block in np.flatnonzero(genes >= 0)[
+                ::-1
+            ]:  # the first block last: it is there where blocks share a gene
+                genomes[:, genes[block]] = choice[:, block]
         return genomes
 
     def _entrances(self, row: int, weights: Floats | None) -> dict[int, Parts]:
@@ -161,22 +161,21 @@ class StageProgram:
         return [self._options_of_stage(row, stage) for stage in range(len(self._stages))]
 
     def _options_of_stage(self, row: int, stage: int) -> dict[tuple[int, int], Parts]:
-        options = self._stages[stage]
+        options, choices = self._stages[stage], self.space.stages[stage]
         blocks = np.flatnonzero(self.space.stage_of_block == stage)
-        reads = range(self._costs[0].blocks.shape[2] if self._costs else 1)
+        pairs = np.s_[: len(choices.kernels), : len(choices.expands)]
         found = {}
-        for incoming, width in itertools.product(reads, range(len(self.space.widths))):
+        for incoming, width in self.table.index.passes(stage):
             columns = [] if self._scores is None else [-self._scores[stage]]
             for cost in self._costs:
                 total = np.zeros(len(options))
                 for rank, block in enumerate(blocks):
-                    own = cost.blocks[row, block, width if rank else incoming, width].ravel()
+                    own = cost.blocks[row, block, width if rank else incoming, width][pairs].ravel()
                     total += np.append(own, 0.0)[options[:, rank]]  # -1, the last: a block that is not there
                 columns.append(total)
             sums = np.stack(columns, axis=1)
-            if not np.isnan(sums).any():  # else no network has such pieces
-                kept = front_rows(sums)
-                found[incoming, width] = Parts(sums[kept], width * len(options) + kept[:, None])
+            kept = front_rows(sums)
+            found[incoming, width] = Parts(sums[kept], width * len(options) + kept[:, None])
         return found
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cosearch.commands import selection
 from cosearch.commands.options import Format, FormatOption, SeedOption, TableOrJson, TableOrJsonOption
 from cosearch.commands.output import plain_text, print_json, print_rows, print_table, span
 
@@ -24,6 +25,7 @@ spaces_app = typer.Typer(
 )
 app.add_typer(targets_app, name="targets")
 app.add_typer(spaces_app, name="spaces")
+spaces_app.command("select", epilog=selection.EPILOG)(selection.select)
 
 
 @targets_app.command("list", epilog="Example: cosearch targets list")

@@ -26,6 +26,7 @@ class OfaProxyless(PiecewiseSpace):
     is one block: 2.0e20 networks per resolution. Stage s owns the blocks 4(s-1)+1 to 4s of the knobs, stage 6 block 21.
     """
 
+    batch_norm_eps = 1e-3
     source = "OFA-ProxylessNAS, Cai et al., ICLR 2020"
 
     def __init__(self) -> None:

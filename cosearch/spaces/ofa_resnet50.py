@@ -12,8 +12,8 @@ Lin et al., NAAS: Neural Accelerator Architecture Search, DAC 2021 (the resoluti
 
 from __future__ import annotations
 
+from accel_models.blocks import bottleneck
 from accel_models.network_builder import NetworkBuilder, make_divisible
-from accel_models.networks.resnet import bottleneck
 from cosearch.space import Knob
 from cosearch.spaces.elastic import Block
 from cosearch.spaces.pieces import PiecewiseSpace

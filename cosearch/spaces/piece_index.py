@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from accel_models.workload import TensorShape
 from cosearch.errors import SpaceError
 from cosearch.space import Genomes
-from cosearch.spaces.elastic import Block
+from cosearch.spaces.elastic import Block, taken
 from cosearch.spaces.pieces import Piece, PiecewiseSpace
 
 _CHUNK = 4096
@@ -29,7 +29,8 @@ class Parts(NamedTuple):
         in the order of `itertools.product`.
     blocks
         float64 (resolutions, blocks, incoming, widths, kernels, expands): each block by what it reads and what is chosen
-        for it. `incoming` is the width (its index) of the stage that made what the block reads: of the stage before for
+        for it, as indices of its stage's choices; where stages have different numbers of them, the axes are as long as
+        the most. `incoming` is the width (its index) of the stage that made what the block reads: of the stage before for
         the first block of a stage, of its own stage for the others. For the very first block it is the number of the
         stem's tensor (`PieceIndex.tensor_of_stem`).
     exit
@@ -60,7 +61,8 @@ class PieceIndex:
     resolutions
         In px, one per row, in the order given.
     tensor_of_stem
-        int64 (stems,): number of the tensor that each stem hands on; stems whose tensors have one shape share it.
+        int64 (stems,): number of the tensor that each stem hands on; stems whose tensors have one shape share it, if all
+        that may follow is the same.
     entries
         Length of a flat array.
 
@@ -78,15 +80,31 @@ class PieceIndex:
         self._row[[image.index(resolution) for resolution in self.resolutions]] = np.arange(len(self.resolutions))
         self._stems = list(itertools.product(*(knob.choices for knob in space.stem)))
         self.tensor_of_stem = self._number_tensors()
-        rows, blocks, widths = len(self.resolutions), len(space.stage_of_block), len(space.widths)
+        rows, blocks = len(self.resolutions), len(space.stage_of_block)
+        _, widths, kernels, expands = (max(map(len, kind)) for kind in zip(*space.stages, strict=True))
         incoming = max(int(self.tensor_of_stem.max()) + 1, widths)
         self._shapes = (
             (rows, len(self._stems)),
-            (rows, blocks, incoming, widths, len(space.kernels), len(space.expands)),
+            (rows, blocks, incoming, widths, kernels, expands),
             (rows, widths),
         )
         self._first = np.cumsum([0, *(int(np.prod(shape)) for shape in self._shapes)])
         self.entries = int(self._first[-1]) + 1
+
+    def passes(self, stage: int) -> list[tuple[int, int]]:
+        """Return what a stage (from 0) may read and make, pairs as `Parts.blocks` counts them: (incoming, width)."""
+        widths = range(len(self.space.stages[stage].widths))
+        if stage:
+            before = range(len(self.space.stages[stage - 1].widths))
+            pairs = itertools.product(before, widths)
+            return [(width, width) for width in widths] if self.space.one_width else list(pairs)
+        tensors = dict.fromkeys(self.tensor_of_stem.tolist())
+        if self.space.one_width:  # the width is the first of the stem's knobs, so the slowest
+            per_width = len(self._stems) // len(widths)
+            return list(
+                dict.fromkeys((tensor, stem // per_width) for stem, tensor in enumerate(self.tensor_of_stem.tolist()))
+            )
+        return list(itertools.product(tensors, widths))
 
     def parts(self, values: NDArray[np.float64]) -> Parts:
         """Return a flat array (entries,) by kind of piece."""
@@ -120,31 +138,28 @@ class PieceIndex:
         SpaceError
             If a genome is not one of the space, or its resolution none of this index.
         """
-        space, columns = self.space, self.space.columns
+        space = self.space
         self._check(genomes)
         genes = np.ascontiguousarray(genomes.T)
         row, stem = self._row[genes[0]], np.zeros(len(genomes), dtype=np.int64)
-        for knob, gene in zip(space.stem, genes[columns.stem], strict=True):
+        for knob, gene in zip(space.stem, genes[space.columns.stem], strict=True):
             stem = stem * len(knob.choices) + gene
-        handed_on = np.zeros((1 + len(space.depths), len(genomes)), dtype=np.int64)
-        handed_on[0] = self.tensor_of_stem[stem]
-        if len(space.widths) > 1:
-            handed_on[1:] = genes[columns.width]
+        width, kernel, expand = (taken(genomes, gene).T for gene in space.gene_of)
+        handed_on = np.vstack([self.tensor_of_stem[stem], width])
         stage = space.stage_of_block
         blocks = row * len(stage) + np.arange(len(stage))[:, None]
         digits = (
             handed_on[np.where(space.rank_of_block == 0, stage, stage + 1)],
             handed_on[stage + 1],
-            genes[columns.kernel] if len(space.kernels) > 1 else 0,
-            genes[columns.expand],
+            kernel,
+            expand,
         )
         for digit, choices in zip(digits, self._shapes[1][2:], strict=True):
             blocks = blocks * choices + digit
-        active = space.active(genomes)[:, columns.expand].T
         return np.vstack([
             self._first[0] + row * len(self._stems) + stem,
-            np.where(active, self._first[1] + blocks, self.entries - 1),
-            self._first[2] + row * len(space.widths) + handed_on[-1],
+            np.where(space.active_blocks(genomes).T, self._first[1] + blocks, self.entries - 1),
+            self._first[2] + row * self._shapes[2][1] + handed_on[-1],
         ])  # fmt: skip
 
     def totals(self, genomes: Genomes, *quantities: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
@@ -166,12 +181,13 @@ class PieceIndex:
         return sums
 
     def _number_tensors(self) -> NDArray[np.int64]:
-        """Number the tensors that stems hand on, by their shape at every resolution."""
-        numbers: dict[tuple[TensorShape, ...], int] = {}
+        """Number the tensors that stems hand on, by their shape at every resolution, and by the width where there is one."""
+        numbers: dict[tuple[TensorShape | int, ...], int] = {}
         return np.array([
-            numbers.setdefault(
-                tuple(self.space.entrance(resolution, stem).shape for resolution in self.resolutions), len(numbers)
-            )
+            numbers.setdefault((
+                *(self.space.entrance(resolution, stem).shape for resolution in self.resolutions),
+                *(stem[:1] if self.space.one_width else ()),
+            ), len(numbers))
             for stem in self._stems
         ])  # fmt: skip
 
@@ -196,18 +212,14 @@ class PieceIndex:
 
     def _block(self, row: int, block: int, before: dict[int, Piece]) -> Iterator[tuple[int, int, Piece]]:
         """Yield entry, width (its index) and piece of one block, for all that it may read and all choices."""
-        space = self.space
-        stage, rank = int(space.stage_of_block[block]), int(space.rank_of_block[block])
-        for incoming, source in before.items():
-            widths = (incoming,) if rank else range(len(space.widths))
-            for width, kernel, expand in itertools.product(
-                widths, range(len(space.kernels)), range(len(space.expands))
-            ):
-                choice = Block(
-                    stage + 1, rank + 1, space.kernels[kernel], space.expands[expand], space.widths[width]
-                )  # fmt: skip
+        stage, rank = int(self.space.stage_of_block[block]), int(self.space.rank_of_block[block])
+        _, widths, kernels, expands = self.space.stages[stage]
+        passes = [(width, width) for width in range(len(widths))] if rank else self.passes(stage)
+        for incoming, width in passes:
+            for kernel, expand in itertools.product(range(len(kernels)), range(len(expands))):
+                choice = Block(stage + 1, rank + 1, kernels[kernel], expands[expand], widths[width])
                 entry = self._entry(1, row, block, incoming, width, kernel, expand)
-                yield entry, width, space.block(source, choice)
+                yield entry, width, self.space.block(before[incoming], choice)
 
     def _agree(self, one: Piece, other: Piece) -> None:
         """Refuse two blocks of one place and width that make different shapes."""

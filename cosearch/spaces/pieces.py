@@ -16,11 +16,12 @@ from cosearch.spaces.elastic import Block, ElasticSpace
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Nodes of a part of a network, and the tensor that it hands on."""
+    """Nodes of a part of a network, the tensor that it hands on, and the shape of the one that it reads."""
 
     nodes: tuple[Node, ...]
     last: str
     shape: TensorShape
+    reads: TensorShape
 
 
 class PiecewiseSpace(ElasticSpace):
@@ -33,11 +34,17 @@ class PiecewiseSpace(ElasticSpace):
     ----------
     source
         Where the structure of its networks comes from.
+    image_channels
+        Of the image that its networks read: 3 for RGB.
+    batch_norm_eps
+        What their batch normalisations add to the variance.
     arguments
         What the subclass's constructor took; the space travels to another process as these alone.
     """
 
     source: str
+    image_channels: int = 3
+    batch_norm_eps: float = 1e-5
     arguments: tuple[Any, ...] = ()
 
     def __reduce__(self) -> tuple[type[PiecewiseSpace], tuple[Any, ...]]:
@@ -45,7 +52,7 @@ class PiecewiseSpace(ElasticSpace):
         return type(self), self.arguments
 
     def network(self, genome: Genomes) -> Network:
-        """Return the network that a genome (knobs,) describes, for an RGB image.
+        """Return the network that a genome (knobs,) describes.
 
         Raises
         ------
@@ -60,11 +67,12 @@ class PiecewiseSpace(ElasticSpace):
             piece = self.block(piece, block)
             nodes += piece.nodes
         nodes += self.exit(piece).nodes
-        return Network(self.name, tuple(nodes), _image(resolution), self.source)
+        return Network(self.name, tuple(nodes), self._image(resolution), self.source)
 
     def entrance(self, resolution: int, stem: tuple[int, ...]) -> Piece:
         """Return what comes before the stages, for an image of so many pixels; `stem` holds the stem knobs' values."""
-        return self._piece(Piece((), INPUT, _image(resolution)), self.add_entrance, stem)
+        image = self._image(resolution)
+        return self._piece(Piece((), INPUT, image, image), self.add_entrance, stem)
 
     def block(self, before: Piece, block: Block) -> Piece:
         """Return a block that reads what `before` hands on."""
@@ -86,6 +94,9 @@ class PiecewiseSpace(ElasticSpace):
     def add_exit(self, net: NetworkBuilder) -> None:
         """Add what comes after the stages."""
 
+    def _image(self, resolution: int) -> TensorShape:
+        return TensorShape(self.image_channels, resolution, resolution)
+
     @cached_property
     def _pieces(self) -> dict[tuple[Any, ...], Piece]:
         return {}
@@ -94,11 +105,7 @@ class PiecewiseSpace(ElasticSpace):
         key = (add.__name__, choice, before.last, before.shape.channels, before.shape.height)
         piece = self._pieces.get(key)
         if piece is None:
-            net = NetworkBuilder.after(self.name, before.last, before.shape)
+            net = NetworkBuilder.after(self.name, before.last, before.shape, batch_norm_eps=self.batch_norm_eps)
             add(net, *choice)
-            piece = self._pieces[key] = Piece(tuple(net.nodes), net.last, net.shapes[net.last])
+            piece = self._pieces[key] = Piece(tuple(net.nodes), net.last, net.shapes[net.last], before.shape)
         return piece
-
-
-def _image(resolution: int) -> TensorShape:
-    return TensorShape(3, resolution, resolution)

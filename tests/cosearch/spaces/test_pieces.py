@@ -11,12 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cosearch.space import Genomes
+from cosearch.spaces.mcunet import McuNet
 from cosearch.spaces.ofa_mobilenet_v3 import OfaMobileNetV3
 from cosearch.spaces.ofa_proxyless import OfaProxyless
 from cosearch.spaces.ofa_resnet50 import OfaResNet50
 from cosearch.spaces.pieces import PiecewiseSpace
 
-SPACES = {space.name: space for space in (OfaMobileNetV3(), OfaMobileNetV3(1.2), OfaProxyless(), OfaResNet50())}
+SPACES = {
+    space.name: space for space in (OfaMobileNetV3(), OfaMobileNetV3(1.2), OfaProxyless(), OfaResNet50(), McuNet())
+}
 spaces = st.sampled_from(list(SPACES.values()))
 
 
