@@ -150,8 +150,8 @@ def check_specialized(path: Path, rows: Measurements) -> dict[str, Any]:
     """How the shipped coefficients order and place published networks; the baseline is fitted to ``rows``."""
     values, top1, epochs = read_specialized(path)
     found = OfaMobileNetV3Predictor().estimate(values)
-    off = found.top1_percent - top1
-    slope, intercept = np.polyfit(found.top1_percent, off, 1)
+    off = found.value - top1
+    slope, intercept = np.polyfit(found.value, off, 1)
     line = _baseline_features(values) @ _fit_baseline(rows)
     return {
         "rows": len(top1),
@@ -159,10 +159,10 @@ def check_specialized(path: Path, rows: Measurements) -> dict[str, Any]:
         "finetune_epochs": sorted(set(epochs.tolist())),
         "bias_points": float(off.mean()),
         "mae_after_bias_points": float(np.abs(off - off.mean()).mean()),
-        "kendall": float(kendalltau(top1, found.top1_percent).statistic),
+        "kendall": float(kendalltau(top1, found.value).statistic),
         "bias_at_70_percent_points": float(slope * 70 + intercept),
         "bias_at_76_percent_points": float(slope * 76 + intercept),
-        "mae_after_line_points": _mae_after_line(found.top1_percent, top1),
+        "mae_after_line_points": _mae_after_line(found.value, top1),
         "baseline_mae_after_bias_points": float(np.abs(line - top1 - (line - top1).mean()).mean()),
         "baseline_mae_after_line_points": _mae_after_line(line, top1),
         "baseline_kendall": float(kendalltau(top1, line).statistic),

@@ -118,7 +118,7 @@ def machine_fronts(text: str, objectives: tuple[str, ...], machines: NDArray[np.
         ``machines`` int64 (points,), ``networks`` uint8 (points, network knobs), ``values`` (points, objectives).
     """
     question = _question(text)
-    estimator = estimator_for(question.space.networks.name)
+    estimator = estimator_for(question.space.networks)
     metrics = [OBJECTIVES[name].metric for name in objectives]
     parts = []
     for row, machine in enumerate(machines.tolist()):

@@ -233,7 +233,7 @@ class KnownSpace:
     @cached_property
     def estimator(self) -> AccuracyEstimator:
         """Who says how accurate the networks are."""
-        found = estimator_for(self.space.networks.name)
+        found = estimator_for(self.space.networks)
         assert found is not None
         return found
 
@@ -252,7 +252,7 @@ class KnownSpace:
         machines = self.question.machine_numbers(hardware)
         entries = self.question.index.look_ups(networks) + machines * self.question.index.entries
         cycles, energy_j = (self.costs[name].ravel()[entries].sum(axis=0) for name in ("cycles", "energy_j"))
-        top1 = self.estimator.estimate(self.space.networks.numbers(networks)).top1_percent - self._drops[machines]
+        top1 = self.estimator.estimate(self.space.networks.numbers(networks)).value - self._drops[machines]
         return {
             "top1_percent": top1,
             "latency_s": cycles / (self.question.machines.clock_mhz * 1e6),

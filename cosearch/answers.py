@@ -6,7 +6,6 @@ answered in the order they are asked in. What they add to the record counts towa
 
 from __future__ import annotations
 
-import math
 import pickle
 from collections.abc import Sequence
 from concurrent.futures import Executor
@@ -16,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accel_models.errors import DescriptionError
-from cosearch.accuracy._base import AccuracyEstimate
-from cosearch.accuracy.quantisation import narrowest_bits, quantisation_drop
+from cosearch.accuracy.quantisation import LOSSLESS_BITS, narrowest_bits
 from cosearch.archive import Answer, Archive, Pair
 from cosearch.errors import RunError
+from cosearch.estimates import NOTHING, Estimate
 from cosearch.evaluate import Outcome, evaluate_all
 from cosearch.machine_front import FrontTask, machine_fronts, spread
 from cosearch.objective import Limit, Objective, to_minimise
@@ -101,7 +100,7 @@ class Answers:
         self.known: dict[Key, Pair] = {pair.genome: pair for pair in archive.pairs()}
         self._by_id = {pair.id: pair for pair in self.known.values()}
         self._recorded = len(self.known)
-        self._archive, self._task, self._terms, self._estimator = archive, task, terms, task.estimator
+        self._archive, self._task, self._terms = archive, task, terms
         self._budget, self._executor, self._workers = budget, executor, workers
         self._space = task.specification.space()
         self._pickled = pickle.dumps(task.specification)
@@ -172,7 +171,7 @@ class Answers:
         genomes = np.array(new[: self._left], dtype=np.int64).reshape(-1, len(self._space.knobs))
         bar = Bar(self._task.specification, self._terms.objectives, self._terms.limits, self._front_values)
         outcomes = try_pairs(
-            bar, genomes, self._top1(genomes), self._executor, self._workers, self._workers * BATCHES_PER_WORKER
+            bar, genomes, self._estimated(genomes), self._executor, self._workers, self._workers * BATCHES_PER_WORKER
         )
         kept = [place for place, outcome in enumerate(outcomes) if outcome is not None]
         pairs = self._made(genomes[kept], [outcome for outcome in outcomes if outcome is not None], generation)
@@ -236,57 +235,48 @@ class Answers:
 
     def _made(self, genomes: Genomes, outcomes: Sequence[Outcome], generation: int) -> list[Pair]:
         """Return evaluated genomes (n, knobs) as the next pairs of the record."""
-        estimate = self._estimate(genomes)
         pairs = []
-        for place, (genome, outcome) in enumerate(zip(genomes.tolist(), outcomes, strict=True)):
-            metrics = figures(outcome, estimate, place)
+        rows = zip(genomes.tolist(), outcomes, self._estimates(genomes), strict=True)
+        for place, (genome, outcome, estimate) in enumerate(rows):
+            metrics = figures(outcome, estimate)
             excess = [max(0.0, limit.violation(metrics)) for limit in self._terms.limits]
             violation = UNMAPPABLE_VIOLATION if outcome.reason else float(sum(excess))
             pairs.append(
                 Pair(
                     len(self.known) + place + 1, generation, tuple(genome), violation == 0.0, violation,
-                    bool(estimate.extrapolated[place]) if estimate else False, outcome.reason, metrics,
+                    estimate.extrapolated, outcome.reason, metrics,
                 )
             )  # fmt: skip
         return pairs
 
-    def _top1(self, genomes: Genomes) -> NDArray[np.float64]:
-        """Return estimated top-1 in percent (n,), what integer arithmetic costs taken off; NaN where nobody says."""
-        estimate = self._estimate(genomes)
-        if estimate is None or not len(genomes):
-            return np.full(len(genomes), np.nan)
+    def _estimated(self, genomes: Genomes) -> list[dict[str, float]]:
+        """Return what is said of each pair's network on its machine."""
+        if not len(genomes):
+            return []
         machines, place = np.unique(self._space.split(genomes)[1], axis=0, return_inverse=True)
-        drops = np.array([self._drop_points(machine) for machine in machines])
-        return estimate.top1_percent - drops[place.ravel()]
+        bits = np.array([self._bits(machine) for machine in machines])[place.ravel()].tolist()
+        return [one.on(width) for one, width in zip(self._estimates(genomes), bits, strict=True)]
 
-    def _drop_points(self, machine: Genomes) -> float:
-        """Return what a machine's integer arithmetic costs in top-1; nothing of a genome that describes no machine."""
+    def _bits(self, machine: Genomes) -> int:
+        """Return the narrower of a machine's weights and inputs; of a genome that describes no machine, enough."""
         try:
-            return quantisation_drop(narrowest_bits(self._space.hardware.target(machine))).points
+            return narrowest_bits(self._space.hardware.target(machine))
         except DescriptionError:
-            return 0.0
+            return LOSSLESS_BITS
 
-    def _estimate(self, genomes: Genomes) -> AccuracyEstimate | None:
-        if self._estimator is None:
-            return None
+    def _estimates(self, genomes: Genomes) -> list[Estimate]:
         networks, _ = self._space.split(genomes)
-        return self._estimator.estimate(self._space.networks.numbers(networks))
+        return self._task.estimators.judge(self._space.networks.numbers(networks))
 
 
 def _another_record() -> RunError:
     return RunError("the record is not what this program would have recorded; it cannot be continued")
 
 
-def figures(outcome: Outcome, estimate: AccuracyEstimate | None, place: int) -> dict[str, float]:
+def figures(outcome: Outcome, estimate: Estimate = NOTHING) -> dict[str, float]:
     """Return the metrics of one pair; the estimate's errors and the quantisation's add up."""
-    top1, error = math.nan, math.nan
-    if estimate is not None:
-        drop = quantisation_drop(outcome.bits)
-        top1 = float(estimate.top1_percent[place]) - drop.points
-        error = float(estimate.error_points[place]) + drop.error_points
     return {
-        "top1_percent": top1,
-        "top1_error_points": error,
+        **estimate.on(outcome.bits),
         "latency_s": outcome.latency_s,
         "energy_j": outcome.energy_j,
         "edp_js": outcome.latency_s * outcome.energy_j,

@@ -26,7 +26,7 @@ from cosearch.errors import RunError
 from cosearch.objective import METRICS
 from cosearch.space import Knob
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 FILE_NAME = "archive.sqlite"
 
 _METRIC_COLUMNS = ", ".join(f"{name} REAL" for name in METRICS)

@@ -19,5 +19,13 @@ class RunError(CosearchError):
     """A run folder or archive that cannot be used as asked."""
 
 
+class CheckpointError(CosearchError, ValueError):
+    """Weights that do not belong to the network they are meant for, or a file that holds none."""
+
+
+class TrainingError(CosearchError, ValueError):
+    """A training that cannot be run as asked: its images, schedule, device or folder."""
+
+
 class UnknownNameError(CosearchError, LookupError):
     """A name that is not in a catalogue."""

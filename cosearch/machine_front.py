@@ -10,15 +10,16 @@ import pickle
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accel_models.errors import DescriptionError, MappingError
-from cosearch.accuracy._base import AccuracyEstimator
 from cosearch.accuracy.quantisation import narrowest_bits
+from cosearch.census import census_front, countable
 from cosearch.errors import SearchError
+from cosearch.estimates import Estimators
 from cosearch.evaluate import Outcome, Specification
 from cosearch.network_front import NetworkFront, check_question, network_front
 from cosearch.objective import Limit
@@ -30,12 +31,26 @@ IN_FLIGHT_PER_WORKER = 2
 
 @dataclass(frozen=True)
 class FrontTask:
-    """All that an answer depends on beside the machine: the search's objectives, limits, and who says how accurate."""
+    """All that an answer depends on beside the machine: the search's objectives and limits, and who estimates."""
 
     specification: Specification
     metrics: tuple[str, ...]
     limits: tuple[Limit, ...]
-    estimator: AccuracyEstimator | None
+    estimators: Estimators
+
+    def check_program(self) -> None:
+        """Refuse what the dynamic program cannot answer; raises SearchError."""
+        limits = [one for one in self.limits if one.metric != "area_mm2"]
+        check_question(self.specification.networks, self.estimators.accuracy, self.metrics, limits)
+
+    @cached_property
+    def counted(self) -> bool:
+        """Whether the networks are counted one by one: where there is no dynamic program, and they are few."""
+        try:
+            self.check_program()
+        except SearchError:
+            return countable(self.specification.networks)
+        return False
 
 
 @dataclass(frozen=True)
@@ -64,12 +79,13 @@ def check_task(task: FrontTask) -> None:
     Raises
     ------
     SearchError
-        If the networks, the objectives and limits (:func:`cosearch.network_front.check_question`) or the target do not allow
-        it.
+        If the networks are many and they, the objectives or limits (:func:`cosearch.network_front.check_question`) are not of a
+        kind that is a dynamic program; or the target does not allow it.
     """
     hardware = task.specification.space().hardware
-    networks, target = task.specification.networks, hardware.target(hardware.default)
-    check_question(networks, task.estimator, task.metrics, [one for one in task.limits if one.metric != "area_mm2"])
+    target = hardware.target(hardware.default)
+    if not task.counted:
+        task.check_program()
     if target.tensor_level is not None:
         level = target.levels[target.tensor_level].name
         raise SearchError(
@@ -82,13 +98,16 @@ def machine_front(task: FrontTask, genome: Genomes, threads: int = 1) -> Machine
     """Return the front of the machine of a hardware genome (hardware knobs,), over all networks of the space."""
     from cosearch.cost_table import make_cost_table  # brings numba
 
-    specification = task.specification
+    networks, mapping = task.specification.networks, task.specification.mapping
     try:
-        accelerator = specification.space().hardware.target(genome)
-        table = make_cost_table(specification.networks, accelerator, specification.mapping, threads=threads)
+        accelerator = task.specification.space().hardware.target(genome)
+        if task.counted:
+            front = census_front(networks, accelerator, mapping, task.estimators, task.metrics, task.limits, threads)
+        else:
+            table = make_cost_table(networks, accelerator, mapping, threads=threads)
+            front = network_front(table, task.estimators.accuracy, task.metrics, task.limits)
     except (DescriptionError, MappingError) as error:
         return MachineFront(reason=str(error))
-    front = network_front(table, task.estimator, task.metrics, task.limits)
     return MachineFront(front, accelerator.area_mm2, narrowest_bits(accelerator))
 
 

@@ -144,6 +144,11 @@ def check_question(
                 "<= of costs; another strategy takes this one"
             )
     wanted = [*metrics, *(limit.metric for limit in limits)]
+    for metric in wanted:
+        if metric not in SUMS:
+            raise SearchError(
+                f"an exact front over all networks of {space.name!r} knows {', '.join(SUMS)}, not {metric}: another strategy does"
+            )
     sums = list(dict.fromkeys(part for metric in wanted for part in SUMS[metric]))
     if "top1_percent" in wanted:
         if not isinstance(estimator, StagewiseEstimator):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 from accel_models.errors import unknown_name
 from cosearch.errors import SearchError, UnknownNameError
 
-METRICS = ("top1_percent", "top1_error_points", "latency_s", "energy_j", "edp_js", "area_mm2", "macs", "params")
+METRICS = (
+    "top1_percent", "top1_error_points", "latency_s", "energy_j", "edp_js", "area_mm2", "macs", "params", "proxy_score",
+    "device_latency_s", "device_latency_error_s",
+)  # fmt: skip
 """Figures recorded of every evaluated pair, in the order of the archive's columns."""
 
 
@@ -51,6 +54,8 @@ OBJECTIVES = {
         Objective("area", "area_mm2", "mm²", title="area"),
         Objective("macs", "macs", "M", 1e-6, title="multiply-accumulates"),
         Objective("params", "params", "M", 1e-6, title="parameters"),
+        Objective("proxy", "proxy_score", "", maximise=True, title="proxy score"),
+        Objective("device-latency", "device_latency_s", "ms", 1e3, title="latency on the measured device"),
     )
 }
 
@@ -64,6 +69,9 @@ LIMITS = {
     "area_mm2": ("area_mm2", 1.0),
     "macs": ("macs", 1.0),
     "params": ("params", 1.0),
+    "proxy": ("proxy_score", 1.0),
+    "device_latency_s": ("device_latency_s", 1.0),
+    "device_latency_ms": ("device_latency_s", 1e3),
 }
 """Quantity a limit may name -> (metric, factor from the metric's unit to the name's)."""
 
@@ -128,8 +136,8 @@ class Limit:
         return f"{self.quantity}{self.sense}{self.bound:g}"
 
 
-def parse_objectives(names: Sequence[str]) -> tuple[Objective, ...]:
-    """Return the objectives of the given names.
+def parse_objectives(names: Sequence[str], titles: Mapping[str, str] | None = None) -> tuple[Objective, ...]:
+    """Return the objectives of the given names; `titles` has other titles for some metrics.
 
     Raises
     ------
@@ -143,7 +151,8 @@ def parse_objectives(names: Sequence[str]) -> tuple[Objective, ...]:
             raise UnknownNameError(unknown_name("objective", name, OBJECTIVES))
     if not names or len(set(names)) != len(names):
         raise SearchError(f"objectives {','.join(names)!r}: name one or more, each once, of {', '.join(OBJECTIVES)}")
-    return tuple(OBJECTIVES[name] for name in names)
+    found = [OBJECTIVES[name] for name in names]
+    return tuple(replace(one, title=(titles or {}).get(one.metric) or one.title) for one in found)
 
 
 def to_minimise(objectives: Sequence[Objective], metrics: Sequence[Mapping[str, float]]) -> NDArray[np.float64]:

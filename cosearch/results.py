@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class SearchConfig:
     """What was asked of a search. It is stored in the archive, the number of workers is not.
 
-    `fixed` is ``"network"`` where a single network was given; `hardware` is one of `HARDWARE_KINDS`.
+    `fixed` is ``"network"`` where a single network was given; `hardware` is one of `HARDWARE_KINDS`. `estimator` and
+    `device` are as they were written, empty where there is none.
     """
 
     space: str
@@ -39,6 +40,8 @@ class SearchConfig:
     population: int
     seed: int
     mapping: MappingOptions
+    estimator: str
+    device: str
 
 
 class Study:
@@ -48,7 +51,7 @@ class Study:
         self.archive = archive
         self.config: dict[str, Any] = archive.get("config", {})
         try:
-            self.objectives = parse_objectives(self.config["objectives"])
+            self.objectives = parse_objectives(self.config["objectives"], archive.get("titles"))
         except (KeyError, TypeError) as error:
             raise RunError(f"{archive.path}: what was asked of the search cannot be read ({error!r})") from None
 
@@ -161,13 +164,15 @@ def specification_of(study: Study, space: NetworkSpace | None = None) -> Specifi
     """
     from accel_models.accelerator import Accelerator
     from cosearch.spaces import load_space
+    from cosearch.spaces.space_file import SpaceOfFile
 
     config = config_of(study)
     stored = study.archive.get("network")
     if stored is not None:
         space = FixedNetwork(network_from_json(stored))
     if space is None:
-        space = load_space(config.space)
+        described = study.archive.get("space")
+        space = SpaceOfFile(*described) if described else load_space(config.space)
     if space.name != config.space:
         raise RunError(f"{study.archive.path}: space {config.space!r} was searched, not {space.name!r}")
     try:

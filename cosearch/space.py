@@ -149,13 +149,14 @@ class NetworkSpace(Space):
 
     @cached_property
     def _choice_table(self) -> NDArray[np.int64]:
-        table = np.zeros((len(self.knobs), int(self.choices_per_knob.max())), dtype=np.int64)
+        table = np.zeros((len(self.knobs), int(self.choices_per_knob.max(initial=0))), dtype=np.int64)
         for row, knob in zip(table, self.knobs, strict=True):
-            row[: len(knob.choices)] = knob.choices
+            whole = all(isinstance(choice, int) for choice in knob.choices)
+            row[: len(knob.choices)] = knob.choices if whole else range(len(knob.choices))
         return table
 
     def numbers(self, genomes: Genomes) -> NDArray[np.int64]:
-        """Return the chosen values of numeric knobs, shape (n, knobs), in knob order."""
+        """Return the chosen values, shape (n, knobs), in knob order; of choices that are no whole numbers, the index."""
         return self._choice_table[np.arange(len(self.knobs)), genomes]
 
     def sample(self, seed: int = 0) -> Network:

@@ -18,11 +18,12 @@ import numpy as np
 import cosearch
 from accel_models.network_file import network_to_json
 from accel_models.workload import Network
-from cosearch.accuracy import estimator_for
+from cosearch.accuracy import estimator_for, make_estimator
 from cosearch.accuracy._base import AccuracyEstimator
 from cosearch.answers import Answers, Terms, figures
 from cosearch.archive import FILE_NAME, Archive, Pair, refuse_taken
 from cosearch.errors import RunError, SearchError
+from cosearch.estimates import NOTHING, Estimators
 from cosearch.evaluate import Evaluator, MappingOptions, Specification, open_pool
 from cosearch.machine_front import FrontTask, check_task
 from cosearch.objective import Limit, parse_objectives
@@ -33,6 +34,7 @@ from cosearch.strategies import Fronts, Problem, Trials, make_strategy
 
 if TYPE_CHECKING:
     from accel_models.accelerator import Accelerator
+    from cosearch.efficiency import EfficiencyEstimator
 
 PATIENCE = 50
 """Generations without a new candidate after which a search ends: the space, or the strategy, is exhausted."""
@@ -63,6 +65,8 @@ def search(
     hardware: str = "described",
     fix_hardware: bool = False,
     mapping: MappingOptions | None = None,
+    estimator: str | AccuracyEstimator | None = None,
+    device: str | EfficiencyEstimator | None = None,
     workers: int = 1,
     out: str | Path | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -93,6 +97,12 @@ def search(
         weights and activations; ``"fixed"``, the target alone.
     fix_hardware
         True to keep the hardware as described: another way to say ``hardware="fixed"``.
+    estimator
+        Who says how accurate networks are: an estimator, or ``"NAME"`` or ``"NAME:ARGUMENT"`` as
+        :func:`cosearch.accuracy.make_estimator` takes it; None takes the space's default, if it has one.
+    device
+        Who says how long a measured device takes (objective ``device-latency``): an estimator, or ``"lookup:PATH"`` or
+        ``"learned:PATH"`` as :func:`cosearch.efficiency.make_efficiency` takes it.
     workers
         Processes.
     out
@@ -120,13 +130,17 @@ def search(
     config = SearchConfig(
         space.name, accelerator.model_dump_json(), "network" if isinstance(space, FixedNetwork) else "", hardware,
         tuple(objectives), tuple(str(Limit.parse(limit)) for limit in limits), strategy, population, seed,
-        mapping or MappingOptions(),
+        mapping or MappingOptions(), estimator if isinstance(estimator, str) else getattr(estimator, "name", ""),
+        device if isinstance(device, str) else getattr(device, "name", ""),
     )  # fmt: skip
-    run = _Run(config, Specification(space, accelerator, hardware, config.mapping), budget)
+    estimators = _estimators(space, estimator, device)
+    run = _Run(config, Specification(space, accelerator, hardware, config.mapping), budget, estimators)
     path = None if out is None else Path(out) / FILE_NAME
     if path is not None:
         refuse_taken(path)
-    references = reference_rows(run.specification)  # takes a while: before it is over, nothing is written
+    references = (
+        reference_rows(run.specification) if estimators.comparable else []
+    )  # a while: nothing is written before
     archive = Archive(path, create=True)
     run.describe(archive, references)
     return run.execute(archive, workers, on_progress)
@@ -138,11 +152,13 @@ def resume(
     budget: int | None = None,
     workers: int = 1,
     space: NetworkSpace | None = None,
+    estimator: AccuracyEstimator | None = None,
+    device: EfficiencyEstimator | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Study:
     """Continue the run in `folder`, to the same or another budget.
 
-    A space that is not installed by name has to be given again, as it was to :func:`search`.
+    A space or an estimator that was not given by name has to be given again, as it was to :func:`search`.
 
     Raises
     ------
@@ -155,9 +171,24 @@ def resume(
         raise RunError(f"{folder}: {looked_at} pairs were looked at already; a budget of {budget} would be less")
     if workers < 1:
         raise SearchError(f"workers = {workers} must be at least 1")
-    run = _Run(config_of(study), specification_of(study, space), budget or study.archive.get("budget"))
+    config, specification = config_of(study), specification_of(study, space)
+    estimators = _estimators(specification.networks, estimator or config.estimator, device or config.device)
+    run = _Run(config, specification, budget or study.archive.get("budget"), estimators)
     study.archive.set("budget", run.budget)
     return run.execute(study.archive, workers, on_progress)
+
+
+def _estimators(
+    space: NetworkSpace, accuracy: str | AccuracyEstimator | None, device: str | EfficiencyEstimator | None
+) -> Estimators:  # fmt: skip
+    """Return who says what of a space's networks; by default who is there for this space."""
+    if isinstance(accuracy, str) and accuracy:
+        accuracy = make_estimator(accuracy, space)
+    if isinstance(device, str) and device:
+        from cosearch.efficiency import make_efficiency
+
+        device = make_efficiency(device, space)
+    return Estimators(accuracy or estimator_for(space), device or None)
 
 
 def _kind_of_hardware(space: NetworkSpace, hardware: str, fix: bool) -> str:
@@ -175,19 +206,22 @@ def _kind_of_hardware(space: NetworkSpace, hardware: str, fix: bool) -> str:
 class _Run:
     """The loop of one search: what is asked, what is recorded."""
 
-    def __init__(self, config: SearchConfig, specification: Specification, budget: int) -> None:
+    def __init__(
+        self, config: SearchConfig, specification: Specification, budget: int, estimators: Estimators
+    ) -> None:  # fmt: skip
         self.config = config
         self.budget = budget
         self.specification = specification
         self.space: JointSpace = specification.space()
         self.terms = Terms(parse_objectives(config.objectives), tuple(Limit.parse(limit) for limit in config.limits))
-        self.estimator = self._estimator()
+        self.estimators = estimators
+        self._refuse_unsaid()
         problem = Problem(self.space, len(self.terms.objectives), len(self.terms.limits), config.population)
         self.strategy = make_strategy(config.strategy, problem, config.seed)
         most = self.strategy.largest_budget
         if most is not None and budget > most:
             raise SearchError(f"strategy {config.strategy!r}: it takes a budget of at most {most}, not {budget}")
-        self.task = FrontTask(specification, self.terms.metrics, self.terms.limits, self.estimator)
+        self.task = FrontTask(specification, self.terms.metrics, self.terms.limits, estimators)
         if self.strategy.asks_fronts and self.space.networks.knobs:
             check_task(self.task)
 
@@ -199,6 +233,11 @@ class _Run:
         archive.set("budget", self.budget)
         if isinstance(self.space.networks, FixedNetwork):
             archive.set("network", network_to_json(self.space.networks.network_itself))
+        if hasattr(self.specification.networks, "definition"):  # a file's: the record needs it no more
+            archive.set("space", self.specification.networks.arguments)
+        if self.estimators.accuracy:
+            archive.set("titles", {self.estimators.accuracy.quantity: self.estimators.scale})
+            archive.set("accuracy_note", self.estimators.accuracy.note)
         archive.set("config", asdict(self.config))
 
     def execute(self, archive: Archive, workers: int, on_progress: Callable[[Progress], None] | None) -> Study:
@@ -214,13 +253,17 @@ class _Run:
     def _refuse_another_model(self, archive: Archive) -> None:
         """Evaluate one recorded pair again: a record must not mix the figures of two versions of the cost model."""
         for pair in archive.pairs("id = (SELECT MIN(id) FROM pairs WHERE reason = '')"):
-            again = Evaluator(self.specification)(np.array(pair.genome, dtype=np.int64))
-            for name in ("latency_s", "energy_j", "area_mm2"):
-                now, then = getattr(again, name), pair.metrics[name]
-                if not math.isclose(now, then, rel_tol=1e-9):
+            genome = np.array(pair.genome, dtype=np.int64)
+            networks, _ = self.space.split(genome[None])
+            estimate = self.estimators.judge(self.space.networks.numbers(networks))[0]
+            again = figures(Evaluator(self.specification)(genome), estimate)
+            for name, then in pair.metrics.items():
+                now = again[name]
+                if not (math.isclose(now, then, rel_tol=1e-9) or (math.isnan(now) and math.isnan(then))):
+                    what = "another estimator" if name in NOTHING.metrics else "another cost model"
                     raise RunError(
-                        f"{archive.path}: recorded with another cost model ({name} of pair {pair.id} was {then:.6g}, is "
-                        f"{now:.6g}); it can be looked at, not continued"
+                        f"{archive.path}: recorded with {what} ({name} of pair {pair.id} was {then:.6g}, is {now:.6g}); it "
+                        "can be looked at, not continued"
                     )
 
     def _loop(self, answers: Answers, on_progress: Callable[[Progress], None] | None) -> None:
@@ -254,15 +297,24 @@ class _Run:
         size = len(nondominated(self.terms.values(feasible))) if feasible else 0
         return Progress(generation, answers.looked_at, self.budget, size, len(feasible), seconds)
 
-    def _estimator(self) -> AccuracyEstimator | None:
-        wanted = "top1_percent" in [*self.terms.metrics, *(limit.metric for limit in self.terms.limits)]
-        estimator = estimator_for(self.specification.networks.name)
-        if wanted and estimator is None:
+    def _refuse_unsaid(self) -> None:
+        """Refuse objectives and limits about what nobody says of this space's networks."""
+        wanted = {*self.terms.metrics, *(limit.metric for limit in self.terms.limits)}
+        name = self.specification.networks.name
+        if "top1_percent" in wanted - self.estimators.metrics:
             raise SearchError(
-                f"nothing measured says how accurate the networks of {self.specification.networks.name!r} are, so top1 "
-                "cannot be an objective or limit there; use latency, energy, edp, area, macs or params"
+                f"nothing measured says how accurate the networks of {name!r} are, so top1 cannot be an objective or limit "
+                "there; name an estimator (--estimator; `cosearch list estimators`), or use latency, energy, edp, area, macs "
+                "or params"
             )
-        return estimator
+        if "proxy_score" in wanted - self.estimators.metrics:
+            raise SearchError(
+                "the objective proxy is a score: name who gives it, such as --estimator zero-cost:synflow"
+            )
+        if "device_latency_s" in wanted - self.estimators.metrics:
+            raise SearchError(
+                "device-latency is what a device takes: name its table, such as --device lookup:TABLE.yaml"
+            )
 
     def _refuse_hopeless(self, pairs: Sequence[Pair]) -> None:
         if any(pair.feasible for pair in pairs):
@@ -287,7 +339,7 @@ def reference_rows(specification: Specification) -> list[tuple[str, str, dict[st
         outcome = Evaluator(fixed)(np.zeros(0, dtype=np.int64))
         if outcome.reason:
             continue
-        metrics = figures(outcome, None, 0)
+        metrics = figures(outcome)
         metrics["top1_percent"] = NETWORKS[name].published_top1_percent or math.nan
         rows.append((name, f"published float top-1; {specification.target.name} as described", metrics))
     return rows

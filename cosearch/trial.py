@@ -9,7 +9,7 @@ the rest of its layers need no mapping. Nothing is lost by it.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from accel_models.targets import asic
 
 Floats = NDArray[np.float64]
+Estimated = Mapping[str, float]
 
-_KNOWN = ("top1_percent", "area_mm2", "macs", "params")
+_KNOWN = ("top1_percent", "proxy_score", "device_latency_s", "area_mm2", "macs", "params")
 """Metrics that are no bounds but known from the start."""
 
 _ROUNDING = 1e-9
@@ -56,12 +57,12 @@ class Bar:
     limits: tuple[Limit, ...]
     front: Floats
 
-    def refutes(self, bound: Outcome, top1_percent: float) -> bool:
-        """Tell whether a pair that costs no less than `bound` cannot come onto the front."""
+    def refutes(self, bound: Outcome, estimated: Estimated) -> bool:
+        """Tell whether a pair that costs no less than `bound`, and is estimated so, cannot come onto the front."""
         if not len(self.front):
             return False
         metrics = {
-            "top1_percent": top1_percent, "latency_s": bound.latency_s, "energy_j": bound.energy_j,
+            **estimated, "latency_s": bound.latency_s, "energy_j": bound.energy_j,
             "edp_js": bound.latency_s * bound.energy_j, "area_mm2": bound.area_mm2, "macs": float(bound.macs),
             "params": float(bound.params),
         }  # fmt: skip
@@ -71,27 +72,27 @@ class Bar:
 
 
 def try_pairs(
-    bar: Bar, genomes: Genomes, top1_percent: Floats, executor: Executor | None, workers: int, batches: int
+    bar: Bar, genomes: Genomes, estimated: Sequence[Estimated], executor: Executor | None, workers: int, batches: int
 ) -> list[Outcome | None]:
     """Return what pairs of canonical genomes (n, knobs) cost, in their order; None for those that are refuted.
 
     Parameters
     ----------
-    top1_percent
-        float64 (n,): their estimated top-1, quantisation's cost taken off; NaN where nobody says.
+    estimated
+        Per pair what is said of its network on its machine (`cosearch.estimates.Estimate.on`).
     executor, workers, batches
         Who works; into how many parts the pairs are divided.
     """
     if executor is None or len(genomes) < workers:
-        return _try_all(bar, genomes, top1_percent)
+        return _try_all(bar, genomes, estimated)
     pickled = pickle.dumps(bar)
     parts = np.array_split(np.arange(len(genomes)), min(batches, len(genomes)))
-    futures = [executor.submit(_in_process, pickled, genomes[part], top1_percent[part]) for part in parts]
+    futures = [executor.submit(_in_process, pickled, genomes[part], [estimated[i] for i in part]) for part in parts]
     return [outcome for future in futures for outcome in future.result()]
 
 
-def _in_process(bar: bytes, genomes: Genomes, top1_percent: Floats) -> list[Outcome | None]:
-    return _try_all(_bar(bar), genomes, top1_percent)
+def _in_process(bar: bytes, genomes: Genomes, estimated: Sequence[Estimated]) -> list[Outcome | None]:
+    return _try_all(_bar(bar), genomes, estimated)
 
 
 @lru_cache(maxsize=2)
@@ -100,12 +101,12 @@ def _bar(pickled: bytes) -> Bar:
     return bar
 
 
-def _try_all(bar: Bar, genomes: Genomes, top1_percent: Floats) -> list[Outcome | None]:
+def _try_all(bar: Bar, genomes: Genomes, estimated: Sequence[Estimated]) -> list[Outcome | None]:
     evaluator = Evaluator(bar.specification)
-    return [_try(bar, evaluator, genome, top1) for genome, top1 in zip(genomes, top1_percent.tolist(), strict=True)]
+    return [_try(bar, evaluator, genome, said) for genome, said in zip(genomes, estimated, strict=True)]
 
 
-def _try(bar: Bar, evaluator: Evaluator, genome: Genomes, top1_percent: float) -> Outcome | None:
+def _try(bar: Bar, evaluator: Evaluator, genome: Genomes, estimated: Estimated) -> Outcome | None:
     """Return what one pair costs, or None where it is refuted."""
     network_genes, hardware_genes = evaluator.space.split(genome)
     try:
@@ -116,7 +117,7 @@ def _try(bar: Bar, evaluator: Evaluator, genome: Genomes, top1_percent: float) -
         network = evaluator.space.networks.network(network_genes)
         try:
             for bound, layer in _bounds(network, accelerator, cache):
-                if bar.refutes(bound, top1_percent):
+                if bar.refutes(bound, estimated):
                     return None
                 evaluator.map([layer], accelerator, cache)
         except MappingError:
@@ -125,7 +126,7 @@ def _try(bar: Bar, evaluator: Evaluator, genome: Genomes, top1_percent: float) -
     if outcome.reason:
         return None if len(bar.front) else outcome
     least = replace(outcome, latency_s=outcome.latency_s * (1 - _ROUNDING), energy_j=outcome.energy_j * (1 - _ROUNDING))
-    return None if bar.refutes(least, top1_percent) else outcome
+    return None if bar.refutes(least, estimated) else outcome
 
 
 def _bounds(network: Network, accelerator: Accelerator, cache: asic.Cache) -> Iterator[tuple[Outcome, Layer]]:

@@ -4,8 +4,10 @@ An estimator says how good networks are without running them. It gets the *value
 and returns per network a top-1 accuracy, how far that is off on average, and whether the network lies outside what the
 estimator has seen. The rules:
 
-* **An estimate is never called measured.** Whoever shows one says "estimated top-1" and shows its error beside it: a
-  search maximises the estimator's error along with the accuracy.
+* **An estimate is never called measured.** Its `scale` says what the number is, and whoever shows it shows its error
+  beside it: a search maximises the estimator's error along with the accuracy.
+* **A score is no accuracy.** What only ranks networks says so: its `quantity` is ``"proxy_score"``, an objective of its
+  own (``proxy``), without unit.
 * **Pure.** ``estimate`` depends on its argument and on what was fixed when the estimator was made, on nothing else: no
   random draw, no state that a call changes. The same network gets the same estimate alone and in a batch.
 * **What a network does not contain does not count.** Genes of blocks beyond a stage's depth change nothing.
@@ -18,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,16 +32,17 @@ class AccuracyEstimate:
 
     Attributes
     ----------
-    top1_percent : ndarray of float64, shape (n,)
-        Estimated ImageNet top-1 accuracy in percent, on the scale that the estimator states.
+    value : ndarray of float64, shape (n,)
+        Estimated top-1 accuracy in percent on the scale that the estimator states; or, of an estimator whose `quantity`
+        is ``"proxy_score"``, a score: higher is better.
     error_points : ndarray of float64, shape (n,)
         Expected absolute error of each estimate against one measurement, in percentage points, as found on held-back
-        data of the same regime; larger where the estimate is extrapolated.
+        data of the same regime; larger where the estimate is extrapolated. NaN where nothing tells it.
     extrapolated : ndarray of bool, shape (n,)
         True where the network lies outside the range of the data behind the estimate.
     """
 
-    top1_percent: NDArray[np.float64]
+    value: NDArray[np.float64]
     error_points: NDArray[np.float64]
     extrapolated: NDArray[np.bool_]
 
@@ -54,6 +57,13 @@ class AccuracyEstimator(Protocol):
         What the estimator is called on the command line and in a record.
     space_name : str
         Name of the network space that it knows, as `cosearch spaces list` prints it.
+    scale : str
+        What its values are, short enough for an axis: "estimated ImageNet top-1". Values on a scale that ends in "ImageNet
+        top-1" are shown beside published figures of known networks.
+    note : str
+        How they come about, in a few words: "shared weights, no fine-tuning".
+    quantity : str
+        ``"top1_percent"``, or ``"proxy_score"`` of values that only rank.
     """
 
     @property
@@ -66,13 +76,29 @@ class AccuracyEstimator(Protocol):
         """Name of the network space that it knows."""
         ...
 
+    @property
+    def scale(self) -> str:
+        """What its values are."""
+        ...
+
+    @property
+    def note(self) -> str:
+        """How its values come about."""
+        ...
+
+    @property
+    def quantity(self) -> Literal["top1_percent", "proxy_score"]:
+        """Which metric its values are."""
+        ...
+
     def estimate(self, values: NDArray[np.integer]) -> AccuracyEstimate:
         """Estimate the accuracy of n networks.
 
         Parameters
         ----------
         values : ndarray of int, shape (n, knobs)
-            Knob values (not choice indices) in the order of the space's knobs.
+            Knob values (not choice indices) in the order of the space's knobs, as `NetworkSpace.numbers` returns them:
+            of choices that are no whole numbers (names of operations) the index.
 
         Returns
         -------

@@ -49,13 +49,16 @@ import json
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cosearch.accuracy._base import AccuracyEstimate
 from cosearch.errors import CosearchError
+
+if TYPE_CHECKING:
+    from cosearch.space import NetworkSpace
 
 SHIPPED_FILE = "ofa_mobilenet_v3_w1.0.json"
 FORMAT = 1
@@ -327,8 +330,11 @@ class OfaMobileNetV3Predictor:
     specialised networks, fine-tuned for 25 or 75 epochs, lie about 0.3 points above an estimate of 76 %, 1.6 above 70 %.
     """
 
-    name = "ofa-mobilenet-v3-predictor"
+    name = "predictor"
     space_name = "ofa-mobilenet-v3"
+    quantity: Literal["top1_percent"] = "top1_percent"
+    scale = "estimated ImageNet top-1"
+    note = "shared weights, no fine-tuning"
 
     def __init__(self, contents: dict[str, Any] | None = None) -> None:
         self._given = contents
@@ -371,7 +377,7 @@ class OfaMobileNetV3Predictor:
         return self.coefficients.score_for_top1(top1_percent, resolution_px)
 
     @property
-    def scale(self) -> str:
+    def reference_set(self) -> str:
         """Name of the set of measurements whose scale the estimates are on."""
         return str(self.contents["scale"])
 
@@ -397,6 +403,23 @@ class OfaMobileNetV3Predictor:
         resolution = values[:, 0].astype(float)
         error, extrapolated = self.errors.judge(resolution, score)
         return AccuracyEstimate(self.coefficients.top1_percent(score, resolution), error, extrapolated)
+
+
+def make(space: NetworkSpace, argument: str) -> OfaMobileNetV3Predictor:
+    """Estimates ImageNet top-1 of OFA-MobileNetV3 w1.0 sub-networks: shared weights, no fine-tuning.
+
+    Raises
+    ------
+    CosearchError
+        If the space is another one, or there is an argument.
+    """
+    if space.name != OfaMobileNetV3Predictor.space_name:
+        raise CosearchError(
+            f"estimator 'predictor' knows the space {OfaMobileNetV3Predictor.space_name!r} only, not {space.name!r}"
+        )
+    if argument:
+        raise CosearchError(f"estimator 'predictor' takes no argument, but got {argument!r}")
+    return OfaMobileNetV3Predictor()
 
 
 def _arrays(fields: dict[str, Any]) -> dict[str, Any]:

@@ -44,9 +44,12 @@ class Fix(StrEnum):
 def search(
     target: TargetOption,
     out: Annotated[Path, typer.Option(help="New folder for the record.")],
-    space: Annotated[str | None, typer.Option(help="A name of `cosearch spaces list`.")] = None,
+    space: Annotated[
+        str | None, typer.Option(help="A name of `cosearch spaces list`, or a FILE.yaml of one's own.")
+    ] = None,
     objectives: Annotated[
-        str, typer.Option(help="Comma-separated, of top1, latency, energy, edp, area, macs, params.")
+        str,
+        typer.Option(help="Comma-separated, of top1, latency, energy, edp, area, macs, params, proxy, device-latency."),
     ] = "top1,latency,energy",
     limit: Annotated[
         list[str] | None, typer.Option(help="Such as 'area_mm2<=16' or 'top1>=75'; may be repeated.")
@@ -65,6 +68,16 @@ def search(
     fix: Annotated[Fix | None, typer.Option(help="Keep the hardware, or the network, as it is.")] = None,
     network: Annotated[
         str | None, typer.Option(help="With --fix network: a name of `cosearch list networks`, or a CONFIG.json.")
+    ] = None,
+    estimator: Annotated[
+        str | None,
+        typer.Option(help="Who says how accurate networks are: NAME[:ARGUMENT], a name of `cosearch list estimators`."),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="Who says how long a measured device takes (objective device-latency): lookup:PATH or learned:PATH."
+        ),
     ] = None,
     mapper: MapperOption = "exact",
     effort: EffortOption = 200,
@@ -92,6 +105,8 @@ def search(
             hardware=hardware,
             fix_hardware=fix is Fix.hardware,
             mapping=MappingOptions(mapper=mapper, effort=effort),
+            estimator=estimator,
+            device=device,
             workers=workers,
             out=out,
             on_progress=watch,

@@ -14,6 +14,7 @@ from accel_models.workload import Network
 from cosearch.accuracy.quantisation import quantisation_drop
 from cosearch.archive import Pair
 from cosearch.evaluate import Specification
+from cosearch.objective import OBJECTIVES
 from cosearch.results import Study, specification_of
 from cosearch.spaces.joint import HARDWARE_PREFIX
 
@@ -27,6 +28,8 @@ class PairDetails:
     target: Accelerator
     cost: NetworkCost
     chosen: tuple[dict[str, Any], dict[str, Any]]
+    scale: str
+    note: str
 
     def lines(self) -> list[str]:
         """Return the choices and figures as lines of text."""
@@ -38,9 +41,19 @@ class PairDetails:
             drop = quantisation_drop(bits).points
             quantised = f"; {drop:.2f} points taken off for {bits}-bit arithmetic" if drop else ""
             note = ", outside the measured range" if self.pair.extrapolated else ""
+            error = f"{metrics['top1_error_points']:.2f} points"
+            error = error if np.isfinite(metrics["top1_error_points"]) else "not known"
             lines.append(
-                f"estimated ImageNet top-1 {metrics['top1_percent']:.2f} % (shared weights, no fine-tuning{quantised}), expected "
-                f"error {metrics['top1_error_points']:.2f} points{note}"
+                f"{self.scale} {metrics['top1_percent']:.2f} % ({self.note}{quantised}), expected error {error}{note}"
+            )
+        if np.isfinite(metrics["proxy_score"]):
+            lines.append(
+                f"proxy score {metrics['proxy_score']:.6g} ({self.note}): it ranks networks, it is no accuracy"
+            )
+        if np.isfinite(metrics["device_latency_s"]):
+            lines.append(
+                f"latency on the measured device {metrics['device_latency_s'] * 1e3:.3f} ms, expected error "
+                f"{metrics['device_latency_error_s'] * 1e3:.3f} ms"
             )
         if not math.isclose(self.cost.latency_s * self.cost.energy_j, metrics["edp_js"], rel_tol=1e-9):
             lines.append(
@@ -79,7 +92,9 @@ def pair_details(study: Study, pair: Pair) -> PairDetails:
     cost = target.evaluate(
         network, objective=options.objective, mapper=options.mapper, effort=options.effort, seed=options.seed
     )
-    return PairDetails(pair, network, target, cost, choices(study, pair))
+    titles, note = study.archive.get("titles") or {}, study.archive.get("accuracy_note", "")
+    scale = titles.get("top1_percent", OBJECTIVES["top1"].title)
+    return PairDetails(pair, network, target, cost, choices(study, pair), scale, note)
 
 
 def _text(value: Any) -> str:

@@ -49,6 +49,7 @@ class Stagewise:
     """Random scores of every option of every stage; top-1 saturates, and rises with the resolution."""
 
     name, space_name = "random", "small"
+    scale, note, quantity = "random ImageNet top-1", "a test", "top1_percent"
 
     def __init__(self, space: ElasticSpace, seed: int) -> None:
         rng = np.random.default_rng(seed)

@@ -10,8 +10,10 @@ import pytest
 from accel_models.accelerator import Accelerator
 from accel_models.description import load_target, parse_target
 from cosearch import answers, machine_front, study
+from cosearch.accuracy import estimator_for
 from cosearch.archive import Archive
 from cosearch.errors import RunError, SearchError
+from cosearch.estimates import Estimators
 from cosearch.evaluate import Evaluator, Specification
 from cosearch.machine_front import spread
 from cosearch.objective import to_minimise
@@ -45,7 +47,9 @@ OBJECTIVES = ("top1", "latency", "energy")
 
 @pytest.fixture(autouse=True)
 def estimator(monkeypatch) -> None:
-    monkeypatch.setattr(study, "estimator_for", lambda name: SOMEBODY if name == SPACE.name else None)
+    monkeypatch.setattr(
+        study, "estimator_for", lambda space: SOMEBODY if space.name == SPACE.name else estimator_for(space)
+    )
 
 
 def run(target: Accelerator, budget: int, out=None, **changes) -> Study:
@@ -64,7 +68,7 @@ def every_pair(few) -> dict[str, np.ndarray]:
     """What all pairs cost, evaluated one by one: objectives (pairs, 3), to be minimised, and area (pairs,)."""
     evaluate = Evaluator(Specification(SPACE, few, "described", study.MappingOptions()))
     networks = every_network(SPACE)
-    top1 = SOMEBODY.estimate(SPACE.numbers(networks)).top1_percent
+    top1 = SOMEBODY.estimate(SPACE.numbers(networks)).value
     rows = []
     for machine in every_machine(evaluate.space.hardware):
         outcomes = [evaluate(np.concatenate([network, machine])) for network in networks]
@@ -160,7 +164,8 @@ def test_a_fixed_network_asks_no_fronts(few) -> None:
 
 def test_what_has_no_exact_front_is_refused_before_anything_is_written(few, tmp_path) -> None:
     with pytest.raises(SearchError, match="one to 3 of top1"):
-        run(few, 10, tmp_path / "a", objectives=("top1", "latency", "energy", "macs"))
+        objectives = ("top1", "latency", "energy", "macs")
+        search("ofa-mobilenet-v3", few, objectives, strategy="exact", budget=10, out=tmp_path / "a")
     described = load_target("edge_tpu").model_dump()
     described["levels"][-2]["holds_tensors"] = True
     held = Accelerator.model_validate(described)
@@ -189,7 +194,7 @@ def test_a_worker_answers_as_this_process_does(few) -> None:
         Specification(SPACE, few, "described", study.MappingOptions()),
         ("latency_s", "energy_j", "top1_percent"),
         (),
-        SOMEBODY,
+        Estimators(SOMEBODY),
     )
     machines = every_machine(task.specification.space().hardware)
     here = list(machine_front.machine_fronts(task, machines, None, 1))
@@ -211,7 +216,7 @@ def test_the_pairs_of_a_front_cost_what_an_evaluation_says(few) -> None:
         outcome = evaluate(np.array(pair.genome))
         assert bool(outcome.reason) == bool(pair.reason)
         if not pair.reason:
-            estimate = SOMEBODY.estimate(SPACE.numbers(np.array([pair.genome[: len(SPACE.knobs)]])))
-            expected = answers.figures(outcome, estimate, 0)
+            estimate = Estimators(SOMEBODY).judge(SPACE.numbers(np.array([pair.genome[: len(SPACE.knobs)]])))[0]
+            expected = answers.figures(outcome, estimate)
             for name, value in expected.items():
                 assert pair.metrics[name] == pytest.approx(value, rel=1e-12, nan_ok=True), name

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from accel_models.description import load_target, parse_target
-from cosearch.accuracy import estimator_for
+from cosearch.accuracy.predictor import OfaMobileNetV3Predictor
 from cosearch.cost_table import CostTable, make_cost_table
 from cosearch.errors import SearchError
 from cosearch.network_front import NetworkFront, Networks, check_question, network_front
@@ -44,7 +44,7 @@ def every_cost(table: CostTable, estimator: Stagewise) -> dict[str, np.ndarray]:
     genomes = every_network(table.index.space)
     latency_s, energy_j = table.costs(genomes)
     macs, params = table.sizes(genomes)
-    top1 = estimator.estimate(table.index.space.numbers(genomes)).top1_percent
+    top1 = estimator.estimate(table.index.space.numbers(genomes)).value
     return {
         "top1_percent": -top1, "latency_s": latency_s, "energy_j": energy_j, "edp_js": latency_s * energy_j,
         "macs": macs, "params": params, "area_mm2": 0.0 * top1,
@@ -86,7 +86,7 @@ def test_the_front_is_that_of_every_network_tried(table, metrics) -> None:
         np.testing.assert_array_equal(front.genomes, space.canonical(front.genomes))
         np.testing.assert_array_equal(np.stack([front.latency_s, front.energy_j]), np.stack(table.costs(front.genomes)))
         if "top1_percent" in metrics:
-            expected = estimator.estimate(space.numbers(front.genomes)).top1_percent
+            expected = estimator.estimate(space.numbers(front.genomes)).value
             np.testing.assert_allclose(front.top1_percent, expected, rtol=1e-13)
 
 
@@ -115,17 +115,15 @@ def test_where_no_network_keeps_the_limits_the_nearest_is_the_answer(table) -> N
 
 
 def test_no_sample_of_the_large_space_beats_its_front() -> None:
-    space, estimator = load_space("ofa-mobilenet-v3"), estimator_for("ofa-mobilenet-v3")
+    space, estimator = load_space("ofa-mobilenet-v3"), OfaMobileNetV3Predictor()
     table = make_cost_table(space, load_target("nvdla_256"), resolutions=(128, 160))
     genomes = space.sample_genomes(np.random.default_rng(0), 20_000)
     genomes[:, 0] = np.where(genomes[:, 0] % 2, space.knobs[0].index(128), space.knobs[0].index(160))
     sampled_s, sampled_j = table.costs(genomes)
     front = network_front(table, estimator, ["top1_percent", "latency_s", "energy_j"])
-    drop = estimator.estimate(space.numbers(front.genomes)).top1_percent - front.top1_percent
+    drop = estimator.estimate(space.numbers(front.genomes)).value - front.top1_percent
     assert np.ptp(drop) < 1e-9 and drop[0] > 0  # what 8 bits cost
-    sampled = np.stack(
-        [drop[0] - estimator.estimate(space.numbers(genomes)).top1_percent, sampled_s, sampled_j], axis=1
-    )
+    sampled = np.stack([drop[0] - estimator.estimate(space.numbers(genomes)).value, sampled_s, sampled_j], axis=1)
     values = values_of(front, ["top1_percent", "latency_s", "energy_j"])
     for row in sampled[:2000]:
         assert (values <= row + 1e-12).all(axis=1).any()

@@ -1,4 +1,4 @@
-"""What 8 bits cost in accuracy: a constant from published pairs, with its spread, wherever a pair is computed in 8 bits."""
+"""What 8 and 4 bits cost in accuracy: constants from published pairs, with their spread, wherever a pair is computed in 8 bits."""
 
 from __future__ import annotations
 
@@ -6,28 +6,35 @@ import numpy as np
 import pytest
 
 from accel_models.description import load_target, with_values
-from cosearch.accuracy.quantisation import INT8, INT8_PAIRS, Drop, quantisation_drop
+from cosearch.accuracy.quantisation import INT4, INT4_PAIRS, INT8, INT8_PAIRS, Drop, quantisation_drop
 from cosearch.errors import SearchError
 from cosearch.evaluate import MappingOptions
 from cosearch.study import search
 
 
-def test_the_drop_is_the_mean_of_the_published_pairs_and_its_error_their_mean_distance() -> None:
-    drops = [full - quantised for full, quantised in INT8_PAIRS]
-    assert len(drops) == 12
+@pytest.mark.parametrize(("pairs", "count", "drop"), [(INT8_PAIRS, 12, INT8), (INT4_PAIRS, 8, INT4)])
+def test_a_drop_is_the_mean_of_the_published_pairs_and_its_error_their_mean_distance(pairs, count, drop) -> None:
+    drops = [full - quantised for full, quantised in pairs]
+    assert len(drops) == count
     assert min(drops) > 0, "a quantised network was better than its float original: a typo in the table"
-    assert pytest.approx(np.mean(drops)) == INT8.points
-    assert pytest.approx(np.mean(np.abs(drops - np.mean(drops)))) == INT8.error_points
+    assert pytest.approx(np.mean(drops)) == drop.points
+    assert pytest.approx(np.mean(np.abs(drops - np.mean(drops)))) == drop.error_points
+
+
+def test_the_drops_that_are_printed_elsewhere() -> None:
     assert round(INT8.points, 2) == 0.86, "the README prints .86 points"
+    assert (round(INT4.points, 2), round(INT4.error_points, 2)) == (2.7, 0.8)
 
 
-@pytest.mark.parametrize(("bits", "drop"), [(8, INT8), (15, INT8), (16, Drop(0.0, 0.0)), (32, Drop(0.0, 0.0))])
+@pytest.mark.parametrize(
+    ("bits", "drop"), [(4, INT4), (7, INT4), (8, INT8), (15, INT8), (16, Drop(0.0, 0.0)), (32, Drop(0.0, 0.0))]
+)
 def test_by_bits(bits, drop) -> None:
     assert quantisation_drop(bits) == drop
 
 
-@pytest.mark.parametrize("bits", [7, 4, 1])
-def test_below_8_bits_nothing_is_made_up(bits) -> None:
+@pytest.mark.parametrize("bits", [3, 1])
+def test_below_4_bits_nothing_is_made_up(bits) -> None:
     with pytest.raises(SearchError, match=f"nothing measured says what {bits}-bit arithmetic costs in top-1"):
         quantisation_drop(bits)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from accel_models.description import load_target
+from cosearch.estimates import NOTHING
 from cosearch.evaluate import Evaluator, MappingOptions, Specification, open_pool
 from cosearch.objective import Limit, parse_objectives, to_minimise
 from cosearch.spaces.joint import FixedNetwork
@@ -39,7 +40,7 @@ def test_the_refuted_are_those_that_a_known_pair_beats(case, names) -> None:
     objectives = parse_objectives(names)
     values = to_minimise(objectives, [metrics(outcome) for outcome in outcomes])
     front = values[[3, 11, 17]]
-    tried = try_pairs(Bar(specification, objectives, (), front), genomes, np.full(24, np.nan), None, 1, 1)
+    tried = try_pairs(Bar(specification, objectives, (), front), genomes, [NOTHING.metrics] * 24, None, 1, 1)
     for value, outcome, answer in zip(values, outcomes, tried, strict=True):
         beaten = (front <= value * (1 - 1e-9)).all(axis=1).any()
         assert (answer is None) == beaten
@@ -54,8 +55,8 @@ def test_limits_refute_too_but_only_where_something_keeps_them(case) -> None:
     limits = (Limit("latency_ms", "<=", latency),)
     nothing = Bar(specification, objectives, limits, np.empty((0, 1)))
     easy = Bar(specification, objectives, limits, np.array([[1e9]]))
-    assert all(one is not None for one in try_pairs(nothing, genomes, np.full(24, np.nan), None, 1, 1))
-    for outcome, answer in zip(outcomes, try_pairs(easy, genomes, np.full(24, np.nan), None, 1, 1), strict=True):
+    assert all(one is not None for one in try_pairs(nothing, genomes, [NOTHING.metrics] * 24, None, 1, 1))
+    for outcome, answer in zip(outcomes, try_pairs(easy, genomes, [NOTHING.metrics] * 24, None, 1, 1), strict=True):
         assert (answer is not None) == (outcome.latency_s * 1e3 <= latency * (1 + 1e-12))
 
 
@@ -63,7 +64,12 @@ def test_an_accuracy_below_the_limit_refutes(case) -> None:
     specification, genomes, _ = case
     bar = Bar(specification, parse_objectives(("energy",)), (Limit.parse("top1>=70"),), np.array([[1e9]]))
     top1 = np.where(np.arange(24) % 2, 69.9, 70.1)
-    assert [one is None for one in try_pairs(bar, genomes, top1, None, 1, 1)] == (top1 < 70).tolist()
+    assert [
+        one is None
+        for one in try_pairs(
+            bar, genomes, [{**NOTHING.metrics, "top1_percent": one} for one in top1.tolist()], None, 1, 1
+        )
+    ] == (top1 < 70).tolist()
 
 
 def test_processes_answer_as_this_one_does(case) -> None:
@@ -71,9 +77,9 @@ def test_processes_answer_as_this_one_does(case) -> None:
     objectives = parse_objectives(("edp",))
     front = to_minimise(objectives, [metrics(outcomes[5])])
     bar = Bar(specification, objectives, (), front)
-    here = try_pairs(bar, genomes, np.full(24, np.nan), None, 1, 1)
+    here = try_pairs(bar, genomes, [NOTHING.metrics] * 24, None, 1, 1)
     with open_pool(2) as pool:
-        there = try_pairs(bar, genomes, np.full(24, np.nan), pool, 2, 8)
+        there = try_pairs(bar, genomes, [NOTHING.metrics] * 24, pool, 2, 8)
     assert here == there
 
 
@@ -83,6 +89,6 @@ def test_a_machine_that_cannot_run_a_network_is_refuted_once_something_runs(tiny
     genome = np.array([[3, 3, 0]])  # a buffer of one word
     objectives = parse_objectives(("edp",))
     first, later = (Bar(specification, objectives, (), np.full((count, 1), 1e9)) for count in (0, 1))
-    (answer,) = try_pairs(first, genome, np.array([np.nan]), None, 1, 1)
+    (answer,) = try_pairs(first, genome, [NOTHING.metrics], None, 1, 1)
     assert "cannot be mapped" in answer.reason
-    assert try_pairs(later, genome, np.array([np.nan]), None, 1, 1) == [None]
+    assert try_pairs(later, genome, [NOTHING.metrics], None, 1, 1) == [None]

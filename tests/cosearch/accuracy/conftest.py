@@ -36,7 +36,7 @@ def synthetic(n: int, noise_points: float, seed: int = 0, sets: int = 1) -> fit.
     set_index = np.arange(n) % sets
     noise = np.random.default_rng(seed + 1).normal(0, noise_points, n)
     return fit.Measurements(
-        networks, OfaMobileNetV3Predictor().estimate(networks).top1_percent + 0.1 * set_index + noise, set_index, sets
+        networks, OfaMobileNetV3Predictor().estimate(networks).value + 0.1 * set_index + noise, set_index, sets
     )
 
 

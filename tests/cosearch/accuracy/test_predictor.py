@@ -44,7 +44,7 @@ def shipped() -> OfaMobileNetV3Predictor:
 def test_estimate_equals_the_slow_twin(shipped: OfaMobileNetV3Predictor) -> None:
     networks = random_networks(200)
     expected = [naive_top1(shipped.contents, network) for network in networks]
-    np.testing.assert_allclose(shipped.estimate(networks).top1_percent, expected, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(shipped.estimate(networks).value, expected, rtol=0, atol=1e-9)
 
 
 def test_every_option_of_a_stage_has_its_own_place(shipped: OfaMobileNetV3Predictor) -> None:
@@ -77,7 +77,7 @@ def test_genes_of_inactive_blocks_do_not_matter(shipped: OfaMobileNetV3Predictor
     assert inactive.any()
     changed[inactive] = np.random.default_rng(2).choice([-1, 0, 3, 5, 6, 7, 99, 10**9], inactive.sum())
     before, after = shipped.estimate(networks), shipped.estimate(changed)
-    for field in ("top1_percent", "error_points", "extrapolated"):
+    for field in ("value", "error_points", "extrapolated"):
         np.testing.assert_array_equal(getattr(before, field), getattr(after, field))
 
 
@@ -85,7 +85,7 @@ def test_genes_of_inactive_blocks_do_not_matter(shipped: OfaMobileNetV3Predictor
 def test_every_knob_of_a_full_network_matters(shipped: OfaMobileNetV3Predictor, column: int) -> None:
     networks = np.repeat(uniform_network(192, 4, 5, 4), 2, axis=0)
     networks[1, column] = 160 if column == 0 else 3
-    one, other = shipped.estimate(networks).top1_percent
+    one, other = shipped.estimate(networks).value
     assert one != other
 
 
@@ -94,7 +94,7 @@ def test_batch_equals_one_at_a_time_across_chunks(shipped: OfaMobileNetV3Predict
     batch = shipped.estimate(networks)
     for i in (0, 1, predictor._CHUNK_ROWS - 1, predictor._CHUNK_ROWS, len(networks) - 1):
         alone = shipped.estimate(networks[i : i + 1])
-        assert alone.top1_percent[0] == batch.top1_percent[i]
+        assert alone.value[0] == batch.value[i]
         assert alone.error_points[0] == batch.error_points[i]
         assert alone.extrapolated[0] == batch.extrapolated[i]
 
@@ -102,16 +102,16 @@ def test_batch_equals_one_at_a_time_across_chunks(shipped: OfaMobileNetV3Predict
 def test_argument_is_not_changed_and_type_does_not_matter(shipped: OfaMobileNetV3Predictor) -> None:
     networks = random_networks(50)
     kept = networks.copy()
-    wide = shipped.estimate(networks).top1_percent
+    wide = shipped.estimate(networks).value
     np.testing.assert_array_equal(networks, kept)
-    np.testing.assert_array_equal(shipped.estimate(networks.astype(np.uint8)).top1_percent, wide)
-    assert shipped.estimate(networks[:0]).top1_percent.shape == (0,)
+    np.testing.assert_array_equal(shipped.estimate(networks.astype(np.uint8)).value, wide)
+    assert shipped.estimate(networks[:0]).value.shape == (0,)
 
 
 def test_top1_rises_with_resolution_and_with_score(shipped: OfaMobileNetV3Predictor) -> None:
     networks = np.repeat(uniform_network(128, 3, 5, 4), 25, axis=0)
     networks[:, 0] = range(128, 225, 4)
-    assert (np.diff(shipped.estimate(networks).top1_percent) > 0).all()
+    assert (np.diff(shipped.estimate(networks).value) > 0).all()
     scores = np.linspace(-5, 5, 101)
     assert (np.diff(shipped.coefficients.top1_percent(scores, np.full(101, 192.0))) > 0).all()
 
@@ -196,8 +196,8 @@ def test_knobs_are_those_of_the_space(shipped: OfaMobileNetV3Predictor) -> None:
 def test_shipped_file_is_small_and_says_how_far_off_it_is(shipped: OfaMobileNetV3Predictor) -> None:
     assert SHIPPED.stat().st_size < 200_000
     sources = {source["name"]: source for source in shipped.contents["fit"]["sources"]}
-    assert shipped.scale in sources
-    assert sources[shipped.scale]["set_bias_points"] == 0
+    assert shipped.reference_set in sources
+    assert sources[shipped.reference_set]["set_bias_points"] == 0
     assert not any("/" in name for name in sources)
     assert all(np.isfinite(value).all() for value in vars(shipped.errors).values())
     assert (shipped.errors.error_points > 0).all()
@@ -246,7 +246,7 @@ def test_fit_finds_the_model_that_made_the_rows() -> None:
     rows = synthetic(800, noise_points=0.05, sets=2)
     found = fit.fit_rows(rows, ridge=1.0, noise_points=np.full(2, 0.05))
     fresh = random_networks(500, seed=9)
-    truth = OfaMobileNetV3Predictor().estimate(fresh).top1_percent
+    truth = OfaMobileNetV3Predictor().estimate(fresh).value
     assert np.abs(found.on_scale_of(0).estimate(fresh, np.zeros(500, int)) - truth).mean() < 0.05
     assert np.diff(found.offset_points)[0] == pytest.approx(0.1, abs=0.02)
 
@@ -323,7 +323,7 @@ def test_fit_command_writes_the_same_bytes_twice_and_a_usable_file(tmp_path: Pat
     assert str(tmp_path) not in text
     contents = json.loads(text)
     network = random_networks(1, seed=8)
-    assert OfaMobileNetV3Predictor(contents).estimate(network).top1_percent == pytest.approx(
+    assert OfaMobileNetV3Predictor(contents).estimate(network).value == pytest.approx(
         naive_top1(contents, *network)
     )
 
@@ -375,7 +375,7 @@ def test_shipped_coefficients_are_those_of_the_measured_sets(
     found = fit.fit_by_cross_validation(fit.read_measurements(measured_paths))
     networks = random_networks(300)
     again = found.on_scale_of(1).estimate(networks, np.zeros(300, int))
-    np.testing.assert_allclose(shipped.estimate(networks).top1_percent, again, atol=1e-3)
+    np.testing.assert_allclose(shipped.estimate(networks).value, again, atol=1e-3)
 
 
 def test_held_back_fifth_meets_the_bars_of_both_sets(measured_paths: list[Path]) -> None:
@@ -395,5 +395,5 @@ def test_specialised_networks_are_put_in_order(shared_data) -> None:
     path = shared_data / "ofa_specialized/ofa_specialized_networks.json"
     values, top1, _ = benchmark.read_specialized(path)
     assert len(values) == 24
-    estimates = OfaMobileNetV3Predictor().estimate(values).top1_percent
+    estimates = OfaMobileNetV3Predictor().estimate(values).value
     assert fit.summary(estimates - top1, top1)["kendall"] > 0.93
