@@ -12,6 +12,7 @@ from accel_models.executable import check_node
 from accel_models.workload import Layer, Network, Node, TensorShape, VectorKind, VectorOp
 
 FORM = "cosearch network 2"
+_READ = (FORM, "cosearch network 1")  # the first form had no details, so its networks have a cost but cannot be run
 
 
 def network_to_json(network: Network) -> str:
@@ -49,7 +50,7 @@ def network_from_json(text: str, file: str = "network") -> Network:
         whole = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise WorkloadError(f"{file}: no JSON: {error}") from None
-    if not isinstance(whole, dict) or whole.get("form") != FORM:
+    if not isinstance(whole, dict) or whole.get("form") not in _READ:
         raise WorkloadError(f"{file}: not a network of form {FORM!r}")
     try:
         name, image, items = _text(whole["name"]), _tensor(whole["input"]), _list(whole["nodes"])

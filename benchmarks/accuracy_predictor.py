@@ -11,6 +11,9 @@ linear regression on log MACs, log resolution and its square. Files as `cosearch
 Two harder questions follow. A file measured during searches holds near copies, so whole neighbourhoods are held back as
 well. And where there are three resolutions or more, each is left out once.
 
+The shipped coefficients are one model of all resolutions; how far each of their sets of measurements reads above the scale of
+the estimates, and how well that is known, is printed from their file.
+
 ``--specialized`` adds networks that no fit has seen: published specialised OFA networks (fine-tuned, so that they lie
 above an estimate for shared weights), judged by the shipped coefficients.
 """
@@ -192,6 +195,11 @@ def _print(result: dict[str, Any]) -> None:
                 f"left out: {title} {name}: {row['rows']} rows, bias (estimate minus measured) "
                 f"{row['bias_points']:+.3f} points, MAE {row['mae_points']:.3f} points, Kendall {row['kendall']:.3f}"
             )
+    for source in result["shipped_sources"]:
+        print(
+            f"shipped fit: {source['name']} ({source['rows']} rows) reads {source['set_bias_points']:+.3f} +- "
+            f"{source['set_bias_standard_error_points']:.3f} points above the scale of the estimates"
+        )
     if special := result["specialized"]:
         epochs = " or ".join(map(str, special["finetune_epochs"]))
         print(
@@ -221,6 +229,7 @@ def main(
         "neighbourhoods_left_out": leave_neighbourhoods_out(rows, names, seed),
         "resolution_left_out": leave_resolutions_out(rows, fit_by_cross_validation) if several else {},
         "specialized": special,
+        "shipped_sources": OfaMobileNetV3Predictor().contents["fit"]["sources"],
     }
     if json_file:
         json_file.write_text(json.dumps(result, indent=1, default=float) + "\n", encoding="utf-8")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from accel_models.detail import Detail
+from accel_models.detail import NO_DETAIL, Detail
 from accel_models.errors import WorkloadError
 from accel_models.network_builder import NetworkBuilder
 from accel_models.network_file import FORM, network_from_json, network_to_json
@@ -60,6 +60,15 @@ def test_every_field_of_a_detail_is_kept() -> None:
 def test_a_network_without_details_is_read_back_equal() -> None:
     network = Network("plain", (Node("one", Layer(K=2, C=4), ("input",), TensorShape(2), 7),), TensorShape(4))
     assert same(network_from_json(network_to_json(network)), network)
+
+
+def test_a_file_of_the_first_form_is_read_without_details() -> None:
+    whole = example() | {"form": "cosearch network 1"}
+    for node in whole["nodes"]:
+        del node["detail"]
+    network = network_from_json(json.dumps(whole))
+    assert [node.detail for node in network.nodes] == [NO_DETAIL] * 3
+    assert network.macs == 4 * 4 * 9 * 2 * 3
 
 
 def test_it_is_one_line_and_without_defaults() -> None:
