@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from cosearch.commands import catalogue, models, rescore, runs
+from cosearch.commands import catalogue, efficiency, models, rescore, runs, training
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -17,7 +17,7 @@ app = typer.Typer(
     help="Find neural networks and the accelerators that run them, together.",
     epilog="Example: cosearch search --space ofa-mobilenet-v3 --target eyeriss --out runs/first",
 )
-for part in (runs, rescore, models, catalogue):
+for part in (runs, rescore, training, models, efficiency, catalogue):
     app.add_typer(part.app)
 
 

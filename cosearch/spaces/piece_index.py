@@ -177,7 +177,9 @@ class PieceIndex:
             part = slice(start, start + _CHUNK)
             entries = self.look_ups(genomes[part])
             for total, values in zip(sums, quantities, strict=True):
-                total[part] = values[entries].sum(axis=0)
+                total[part] = values[entries[0]]
+                for row in entries[1:]:  # numpy's sum would add those of one network alone in another order
+                    total[part] += values[row]
         return sums
 
     def _number_tensors(self) -> NDArray[np.int64]:
