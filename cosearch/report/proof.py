@@ -30,7 +30,12 @@ def proven(study: Study) -> list[str]:
     knobs = len(space.networks.knobs)
     on_front = {pair.genome[knobs:] for pair in study.front_pairs()}
     machines = "the machine" if len(in_full) == 1 else f"each of {len(in_full):,} machines"
-    lines = [f"all {space.networks.size:.2g} networks were weighed on {machines}"]
+    size = space.networks.size
+    lines = [
+        f"all {size:,} networks were weighed on {machines}"
+        if size < 1e6
+        else f"all {size:.2g} networks were weighed on {machines}"
+    ]
     every = every_machine(space.hardware)
     all_asked = every is not None and len(every) == len(in_full)
     if all_asked and all(in_full.values()):

@@ -3,7 +3,8 @@
 Knobs of one unit are one kind (image size, array, memories, bandwidths); of those without a unit, those with the same
 choices (depths, kernels, expand ratios). What a unit means plays no part. An axis that is t of its way, 0 to 1, sets each
 of its knobs to the choice that is t of the way through its choices. Knobs whose choices are not numbers have no size:
-they keep their first choice.
+they keep their first choice. Only where no number scales the networks (cells whose operations are names) there is nothing
+else to vary: then each of the network's knobs is an axis of its own, with all of its choices at every level.
 
 The grid is refined level by level: first the ends of every axis, then its middle as well, then the quarters, until every
 choice of the longest knob of every axis was there. Within a level the points come in an order that is spread over all
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 
 from cosearch.errors import SearchError
 from cosearch.space import Genomes, Knob
+from cosearch.spaces.joint import JointSpace
 from cosearch.strategies._base import Problem, Strategy
 
 _GOLDEN = 0.6180339887498949
@@ -39,9 +41,15 @@ class Grid(Strategy):
 
     def __init__(self, problem: Problem, seed: int) -> None:
         super().__init__(problem, seed)
-        self._axes = scale_axes(problem.space.knobs)
+        space = problem.space
+        self._axes = scale_axes(space.knobs)
+        networks = space.networks.knobs if isinstance(space, JointSpace) else space.knobs  # a joint space's first ones
+        scaled = any(position < len(networks) for axis in self._axes for position in axis)
+        self._named = 0 if scaled else sum(len(knob.choices) > 1 for knob in networks)
+        if not scaled:
+            self._axes = [[place] for place, knob in enumerate(networks) if len(knob.choices) > 1] + self._axes
         if not self._axes:
-            raise SearchError("it scales knobs whose choices are numbers, and this space has none")
+            raise SearchError("there is nothing to vary: no knob of this space has two choices")
         self._points = self._walk()
 
     def ask(self) -> Genomes:
@@ -59,7 +67,10 @@ class Grid(Strategy):
         lengths = [int(choices[axis].max()) for axis in self._axes]
         before: list[list[int]] = [[] for _ in lengths]
         for level in count():
-            places = [_places(length, level) for length in lengths]
+            places = [
+                list(range(length)) if axis < self._named else _places(length, level)
+                for axis, length in enumerate(lengths)
+            ]
             if places == before:
                 return
             for point in _spread(places):

@@ -232,10 +232,17 @@ def test_what_has_no_size_keeps_its_first_choice() -> None:
     assert not search("grid", budget=200).genomes[:, -1].any()
 
 
-def test_a_grid_needs_numbers() -> None:
-    space = space_of(Knob("dataflow", (("K",), ("C",))), Knob("size", (4,)))
-    with pytest.raises(SearchError, match="strategy 'grid': it scales knobs whose choices are numbers"):
-        make_strategy("grid", Problem(space, 1, 0), 0)
+def test_where_networks_have_names_only_the_grid_goes_through_them() -> None:
+    space = space_of(Knob("first", ("none", "skip", "conv")), Knob("only", (4,)), Knob("second", ("none", "conv")))
+    strategy = make_strategy("grid", Problem(space, 1, 0, population=4), 0)
+    points = [*map(tuple, strategy.ask().tolist()), *map(tuple, strategy.ask().tolist())]
+    assert sorted(points) == [(a, 0, b) for a in range(3) for b in range(2)]
+    assert not len(strategy.ask())
+
+
+def test_a_grid_needs_something_to_vary() -> None:
+    with pytest.raises(SearchError, match="strategy 'grid': there is nothing to vary"):
+        make_strategy("grid", Problem(space_of(Knob("size", (4,))), 1, 0), 0)
 
 
 # CMA-ES
