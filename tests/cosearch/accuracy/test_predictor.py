@@ -323,9 +323,7 @@ def test_fit_command_writes_the_same_bytes_twice_and_a_usable_file(tmp_path: Pat
     assert str(tmp_path) not in text
     contents = json.loads(text)
     network = random_networks(1, seed=8)
-    assert OfaMobileNetV3Predictor(contents).estimate(network).value == pytest.approx(
-        naive_top1(contents, *network)
-    )
+    assert OfaMobileNetV3Predictor(contents).estimate(network).value == pytest.approx(naive_top1(contents, *network))
 
     assert fit.main([str(tmp_path / "absent.csv"), "-o", str(outputs[0])]) == 2
     assert "absent.csv" in capsys.readouterr().err

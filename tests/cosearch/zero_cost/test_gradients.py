@@ -107,7 +107,7 @@ def test_synflow_of_two_linear_layers_is_twice_their_flow(batch) -> None:
 def chain(depth: int, activation: str | None, batch_norm: bool) -> Network:
     net = NetworkBuilder("chain", channels=2, height=4, width=4)
     for number in range(depth):
-        net.conv(f"layer{number}", 64, 3, batch_norm=batch_norm, activation=activation)
+        net.conv(f"layer{number}", 64, 1, batch_norm=batch_norm, activation=activation)
     net.global_pool("pool")
     net.linear("c", 3)
     return net.build()
@@ -119,11 +119,21 @@ def test_synflow_sees_no_normalisation_and_no_upper_bound(activation, batch) -> 
     assert synflow(chain(6, activation, batch_norm=True), *batch, SEED) == pytest.approx(plain, rel=1e-12)
 
 
-def test_synflow_of_a_deep_network_stays_finite_and_beyond_double_precision_is_refused(batch) -> None:
-    score = synflow(chain(100, "relu", batch_norm=True), *batch, SEED)
-    assert 88.8 < score < 709, "more than float32 holds, less than float64"
-    with pytest.raises(CosearchError, match="proxy 'synflow': the score of network 'chain' is beyond double precision"):
-        synflow(chain(600, "relu", batch_norm=True), *batch, SEED)
+def scaled(factors: int) -> Network:
+    net = NetworkBuilder("scaled", channels=2, height=4, width=4)
+    for number in range(factors):
+        net.scale(f"scale{number}", 1e100)
+    net.global_pool("pool")
+    net.linear("c", 3)
+    return net.build()
+
+
+def test_synflow_holds_what_double_precision_holds_and_refuses_the_rest(batch) -> None:
+    assert synflow(scaled(3), *batch, SEED) == pytest.approx(synflow(scaled(0), *batch, SEED) + math.log(1e300))
+    with pytest.raises(
+        CosearchError, match=r"^proxy 'synflow': the score of network 'scaled' is beyond double precision"
+    ):
+        synflow(scaled(4), *batch, SEED)
 
 
 def test_a_network_that_ignores_its_image_has_the_least_synflow(batch) -> None:

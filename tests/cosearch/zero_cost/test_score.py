@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from accel_models.workload import Network
-from cosearch.errors import UnknownNameError
+from cosearch.errors import CosearchError, UnknownNameError
 from cosearch.zero_cost import PROXIES, score
 
 torch = pytest.importorskip("torch", reason="the extra torch is not installed")
@@ -46,6 +46,11 @@ def test_the_baselines_count() -> None:
     network: Network = tiny()
     assert score("params", network) == 2 * 3 * 9 + 6 + 3 * 4 + 8 + 4 * 3 + 3
     assert score("macs", network) == 16 * (2 * 3 * 9) + 16 * 3 * 4 + 4 * 3
+
+
+def test_one_image_is_too_few() -> None:
+    with pytest.raises(CosearchError, match=r"^proxy 'snip' compares images: it needs at least 2, not 1$"):
+        score("snip", tiny(), 0, random_images(tiny(), 1, 0))
 
 
 def test_an_unknown_proxy() -> None:
