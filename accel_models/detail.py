@@ -36,6 +36,18 @@ FUNCTIONS = frozenset({"", *LAYER_FUNCTIONS}.union(*VECTOR_FUNCTIONS.values()))
 """All functions; the empty name is a node whose arithmetic nobody stated."""
 
 
+NO_MARGINS = (0, 0, 0, 0)
+_FLAGS, _NUMBERS = {bool}, (int, float)
+
+
+def _counts(*numbers: object) -> bool:
+    """Tell whether all are positive integers. Details are made by the thousand."""
+    for number in numbers:  # noqa: SIM110 - a generator takes three times as long
+        if type(number) is not int or number < 1:
+            return False
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Detail:
     """What a node computes; a field that its function does not need keeps its default.
@@ -94,23 +106,30 @@ class Detail:
     causal: bool = False
     scale: float = 1.0
     start: int = 0
-    margins: tuple[int, int, int, int] = (0, 0, 0, 0)
+    margins: tuple[int, int, int, int] = NO_MARGINS
     along: str = "channels"
 
     def __post_init__(self) -> None:
         if self.function not in FUNCTIONS:
             raise WorkloadError(unknown_name("function", str(self.function), sorted(FUNCTIONS - {""})))
-        counts = (self.kernel, self.stride, self.groups, self.start + 1, *(margin + 1 for margin in self.margins))
-        if any(type(count) is not int or count < 1 for count in counts) or len(self.margins) != 4:
-            raise self._fault("kernel, stride and groups are positive integers, start and the four margins at least 0")
+        if not (_counts(self.kernel, self.stride, self.groups) and self.start == 0 and self.margins == NO_MARGINS):
+            margins = self.margins if isinstance(self.margins, tuple) else ()
+            offsets = (self.start, *margins)
+            if len(margins) != 4 or not _counts(
+                self.kernel, self.stride, self.groups, *(offset + 1 for offset in offsets)
+            ):
+                raise self._fault(
+                    "kernel, stride and groups are positive integers, start and the four margins at least 0"
+                )
         if self.padding is not None and (type(self.padding) is not int or self.padding < 0):
             raise self._fault("the padding is at least 0, or None")
-        flags = (
-            self.ceil_mode, self.count_padding, self.batch_norm, self.bias, self.transpose, self.causal,
-        )  # fmt: skip
-        if any(type(flag) is not bool for flag in flags) or self.along not in ("channels", "width"):
+        flags = {
+            type(self.ceil_mode), type(self.count_padding), type(self.batch_norm), type(self.bias), type(self.transpose),
+            type(self.causal),
+        }  # fmt: skip
+        if flags != _FLAGS or self.along not in ("channels", "width"):
             raise self._fault("flags are true or false, along is 'channels' or 'width'")
-        if any(type(number) not in (int, float) for number in (self.eps, self.scale)) or not self.eps > 0:
+        if type(self.eps) not in _NUMBERS or type(self.scale) not in _NUMBERS or not self.eps > 0:
             raise self._fault("eps and scale are numbers, eps a positive one")
 
     def _fault(self, said: str) -> WorkloadError:

@@ -105,7 +105,9 @@ def take_census(space: NetworkSpace) -> Census:
     every = np.array(list(itertools.product(*map(range, space.choices_per_knob.tolist()))), dtype=np.int64)
     genomes = np.unique(space.canonical(every.reshape(len(every), len(space.knobs))), axis=0)
     columns: dict[Chain, int] = {}
-    data, indices, starts, sizes = [], [], [0], []
+    data: list[int] = []
+    indices: list[int] = []
+    starts, sizes = [0], []
     for genome in genomes:
         network = space.network(genome)
         counts = Counter(_chains(network))
@@ -113,8 +115,8 @@ def take_census(space: NetworkSpace) -> Census:
         data += counts.values()
         starts.append(len(indices))
         sizes.append((network.macs, network.params))
-    matrix = csr_array((np.array(data, dtype=float), indices, starts), shape=(len(genomes), len(columns)))
-    macs, params = np.array(sizes, dtype=float).T
+    matrix = csr_array((np.array(data, dtype=np.float64), indices, starts), shape=(len(genomes), len(columns)))
+    macs, params = np.array(sizes, dtype=np.float64).T
     return Census(genomes, tuple(columns), matrix, macs, params)
 
 

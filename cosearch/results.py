@@ -120,7 +120,7 @@ def front_row(pair: Pair, objectives: Sequence[Objective], knobs: Sequence[Any])
 def column_name(objective: Objective) -> str:
     """Return the column of an objective in tables, with its unit."""
     unit = {"%": "percent", "mm²": "mm2", "mJ ms": "mj_ms", "M": "millions"}.get(objective.unit, objective.unit)
-    return f"{objective.name}_{unit}".lower()
+    return f"{objective.name}_{unit}".rstrip("_").replace("-", "_").lower()
 
 
 def nondominated(values: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -30,6 +30,7 @@ from cosearch.objective import Limit, parse_objectives
 from cosearch.results import SearchConfig, Study, config_of, nondominated, specification_of
 from cosearch.space import NetworkSpace
 from cosearch.spaces.joint import FixedNetwork, JointSpace
+from cosearch.spaces.space_file import SpaceOfFile
 from cosearch.strategies import Fronts, Problem, Trials, make_strategy
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ class _Run:
         archive.set("budget", self.budget)
         if isinstance(self.space.networks, FixedNetwork):
             archive.set("network", network_to_json(self.space.networks.network_itself))
-        if hasattr(self.specification.networks, "definition"):  # a file's: the record needs it no more
+        if isinstance(self.specification.networks, SpaceOfFile):  # whose file the record then needs no more
             archive.set("space", self.specification.networks.arguments)
         if self.estimators.accuracy:
             archive.set("titles", {self.estimators.accuracy.quantity: self.estimators.scale})

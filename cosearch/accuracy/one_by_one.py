@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosearch.accuracy._base import AccuracyEstimate
-from cosearch.efficiency.values import genomes_of
-from cosearch.errors import CosearchError
 from cosearch.space import Genomes, NetworkSpace
+from cosearch.values import genomes_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,22 +76,6 @@ class OneByOneEstimator:
         if key not in self._known:
             self._known[key] = self.judge(genome)
         return self._known[key]
-
-
-def require_torch(estimator: str) -> None:
-    """Refuse an estimator that runs networks where torch is not installed.
-
-    Raises
-    ------
-    CosearchError
-        With what to install.
-    """
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        raise CosearchError(
-            f"estimator {estimator!r}: it needs the extra torch: pip install 'cosearch[torch]'"
-        ) from None
 
 
 def sampling_error_points(top1_percent: float, images: int) -> float:

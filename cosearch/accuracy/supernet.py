@@ -15,7 +15,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cosearch.accuracy.one_by_one import OneByOneEstimator, require_torch, sampling_error_points
+from cosearch.accuracy.one_by_one import OneByOneEstimator, sampling_error_points
 from cosearch.errors import CosearchError
 from cosearch.space import Genomes, NetworkSpace
 
@@ -47,7 +47,6 @@ def make(space: NetworkSpace, argument: str) -> OneByOneEstimator:
         raise CosearchError(
             "estimator 'supernet' needs what `cosearch train` wrote: supernet:PATH or supernet:PATH#DATA"
         )
-    require_torch("supernet")
     from cosearch.supernet.sources import calibration_data, open_supernet
 
     supernet = open_supernet(path, space)

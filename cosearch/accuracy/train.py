@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from accel_models.errors import unknown_name
 from accel_models.workload import Network
-from cosearch.accuracy.one_by_one import OneByOneEstimator, require_torch, sampling_error_points
+from cosearch.accuracy.one_by_one import OneByOneEstimator, sampling_error_points
 from cosearch.errors import CosearchError
 from cosearch.space import Genomes, NetworkSpace
 
@@ -59,7 +59,6 @@ def make(space: NetworkSpace, argument: str) -> OneByOneEstimator:
             "estimator 'train' needs images: train:digits or train:FOLDER, then #epochs=NUMBER,repeats=NUMBER"
         )
     effort = parse_effort(options)
-    require_torch("train")
     from cosearch.supernet.data import load_data
 
     data = load_data(source, space.sample().input.channels)

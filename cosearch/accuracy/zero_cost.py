@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from accel_models.workload import Network
-from cosearch.accuracy.one_by_one import OneByOneEstimator, require_torch
+from cosearch.accuracy.one_by_one import OneByOneEstimator
 from cosearch.errors import CosearchError
 from cosearch.space import Genomes, NetworkSpace
 from cosearch.zero_cost import IMAGES, PROXIES, check_proxy, score
@@ -49,7 +49,9 @@ def make(space: NetworkSpace, argument: str) -> OneByOneEstimator:
     if source and not scored:
         raise CosearchError(f"estimator 'zero-cost': {proxy} looks at no images, so {source!r} has no use")
     if scored:
-        require_torch("zero-cost")
+        from cosearch.supernet import require_torch
+
+        require_torch()
     images = _Images(_data(space, source)) if source else None
     what = f"{IMAGES} images of {source}" if source else f"{IMAGES} random images"
 

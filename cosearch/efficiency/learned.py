@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from cosearch.efficiency._base import EfficiencyEstimate
 from cosearch.efficiency.features import SpaceFeatures
 from cosearch.efficiency.regression import Errors, Regression
-from cosearch.efficiency.values import genomes_of
 from cosearch.errors import CosearchError
 from cosearch.space import NetworkSpace
+from cosearch.values import genomes_of
 
 FORMAT = 1
 

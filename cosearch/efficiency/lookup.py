@@ -25,11 +25,11 @@ from cosearch.efficiency.parts import NamedPart, parts_of_network
 from cosearch.efficiency.space_parts import parts_of_piece, parts_of_space
 from cosearch.efficiency.table_files import read_table
 from cosearch.efficiency.tables import KnobTable, PartTable
-from cosearch.efficiency.values import genomes_of
 from cosearch.errors import CosearchError
 from cosearch.space import Genomes, NetworkSpace
 from cosearch.spaces.piece_index import PieceIndex
 from cosearch.spaces.pieces import PiecewiseSpace
+from cosearch.values import genomes_of
 
 _MEAN_OF_NORMAL = math.sqrt(2 / math.pi)
 """Expected absolute value of a normal variable of standard deviation 1."""

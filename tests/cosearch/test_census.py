@@ -61,7 +61,7 @@ def front_of(values: np.ndarray, scale: np.ndarray) -> np.ndarray:
     [
         (("top1_percent", "latency_s"), ()),
         (("top1_percent", "latency_s", "energy_j", "macs"), ()),  # one too many for the dynamic program
-        (("top1_percent", "edp_js", "params"), ("params<=30000",)),
+        (("top1_percent", "edp_js", "params"), ("params<=2000",)),
         (("latency_s",), ("top1>=65", "macs>=60000")),  # a limit from the good side: dominated networks are asked for
     ],
 )

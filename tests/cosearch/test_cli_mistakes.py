@@ -74,7 +74,7 @@ def message(result: Result) -> str:
         ((*OFA, "--target", "eyeris"), "unknown target 'eyeris': did you mean 'eyeriss'?"),
         ((*OFA, "--space", "ofa-mobilenetv3"), "unknown space 'ofa-mobilenetv3': did you mean 'ofa-mobilenet-v3'?"),
         ((*OFA, "--objectives", "top1,latncy"), "unknown objective 'latncy': did you mean 'latency'?"),
-        ((*OFA, "--objectives", "top1,,latency"), "unknown objective '': known: area, edp, "),
+        ((*OFA, "--objectives", "top1,,latency"), "unknown objective '': known: area, device-latency, edp, "),
         ((*OFA, "--objectives", "top1,top1"), "objectives 'top1,top1': name one or more, each once, of top1, latency, "),
         ((*OFA, "--strategy", "nsga22"), "unknown strategy 'nsga22': did you mean 'nsga2'?"),
         ((*SEARCH, "--strategy", "nsga3", "--objectives", "edp"), "strategy 'nsga3': it takes 2 to 5 objectives, not 1"),
@@ -89,7 +89,7 @@ def message(result: Result) -> str:
         (("targets", "show", "simba"), "unknown target 'simba': did you mean 'simba_like'?"),
         (("targets", "check", "zzz"), "unknown target 'zzz': known: edge_tpu, "),
         (("spaces", "show", "ofa-mobilenet"), "unknown space 'ofa-mobilenet': did you mean 'ofa-mobilenet-v3'?"),
-        (("spaces", "sample", "x"), "unknown space 'x': known: ofa-mobilenet-v3, "),
+        (("spaces", "sample", "x"), "unknown space 'x': known: attentive-nas, "),
         # numbers and limits
         ((*SEARCH, "--budget", "0"), "budget = 0 must be at least 1"),
         ((*SEARCH, "--budget", "-5"), "budget = -5 must be at least 1"),

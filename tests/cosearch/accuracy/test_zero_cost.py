@@ -100,7 +100,7 @@ def test_values_of_no_network_are_refused() -> None:
 
 def test_without_torch_it_says_what_to_install(monkeypatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
-    with pytest.raises(CosearchError, match=r"^estimator 'zero-cost': it needs the extra torch: pip install"):
+    with pytest.raises(CosearchError, match=r"needs torch: pip install 'cosearch\[torch\]'"):
         make(SPACE, "synflow")
     assert make(SPACE, "macs").estimate(SPACE.numbers(some(1))).value > 0
 
