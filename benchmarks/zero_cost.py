@@ -39,8 +39,9 @@ from cosearch.accuracy.tabular import make
 from cosearch.errors import CosearchError
 from cosearch.space import Genomes
 from cosearch.spaces.nas_bench_201 import NasBench201
+from cosearch.supernet.device import threads
 from cosearch.zero_cost import PROXIES, check_proxy, score
-from cosearch.zero_cost.fresh import one_thread, random_images, random_labels
+from cosearch.zero_cost.fresh import random_images, random_labels
 
 Floats = NDArray[np.float64]
 
@@ -101,7 +102,7 @@ def score_cells(space: NasBench201, genomes: Genomes, proxy: str, seed: int, ima
     scores, start = np.empty(len(genomes)), time.perf_counter()
     for place, genome in enumerate(genomes):
         network = space.network(genome)
-        with one_thread():
+        with threads(1):
             batch = random_images(network, 32, seed, images)  # type: ignore[arg-type]
             labels = random_labels(network, 32, seed)
         scores[place] = score(proxy, network, seed, batch, labels)

@@ -70,10 +70,10 @@ def make(space: NetworkSpace, argument: str) -> OneByOneEstimator:
 
 
 def _judged(supernet: Supernet, genome: Genomes, data: ImageData, images: int) -> tuple[float, float]:
+    from cosearch.supernet.device import threads
     from cosearch.supernet.judge import judge, subnetwork
-    from cosearch.zero_cost.fresh import one_thread
 
-    with one_thread():
+    with threads(1):
         top1 = judge(subnetwork(supernet, genome, data, images), data).top1_percent
     return top1, sampling_error_points(top1, data.validation_images)
 

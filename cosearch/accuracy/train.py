@@ -102,15 +102,15 @@ def trained(network: Network, data: ImageData, effort: Effort) -> list[float]:
         If the images do not fit the network or one batch, or a training fails.
     """
     from accel_models.executable import with_classes
+    from cosearch.supernet.device import threads
     from cosearch.supernet.judge import judge
     from cosearch.supernet.network_module import NetworkModule
     from cosearch.supernet.schedule import AloneSchedule
     from cosearch.supernet.train_network import fresh_module, train_network
-    from cosearch.zero_cost.fresh import one_thread
 
     network = with_classes(network, data.classes)
     top1 = []
-    with one_thread():
+    with threads(1):
         for seed in range(effort.repeats):
             schedule = AloneSchedule(
                 epochs=effort.epochs, learning_rate=_RATE, warmup_epochs=min(_WARM_UP, effort.epochs - 1), batch_size=_BATCH,

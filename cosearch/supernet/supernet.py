@@ -77,6 +77,8 @@ class Supernet(nn.Module):
         self._kernels, self._middle = _elastic(whole, self._neighbours())
         self._nodes: dict[str, NodeModule] = add_nodes(self, whole)
         for name, kernels in self._kernels.items():
+            if name not in self._nodes:
+                raise self._not_contained(name)
             for larger, smaller in pairwise(kernels):
                 self._nodes[name].add_transform(larger, smaller)
         self._flat = whole.nodes[-1].output.elements == whole.nodes[-1].output.channels
@@ -164,13 +166,18 @@ class Supernet(nn.Module):
             if node.params == 0:
                 continue
             if node.name not in self._whole:
-                raise SpaceError(f"space {self.space.name!r}: its largest network has no node {node.name!r}")
+                raise self._not_contained(node.name)
             try:
                 part = node_slice(node, self._whole[node.name], self._kernels.get(node.name, ()))
             except SpaceError as error:
                 raise SpaceError(f"space {self.space.name!r} is no supernet: {error}") from None
             slices.append((node.name, part))
         return tuple(slices)
+
+    def _not_contained(self, name: str) -> SpaceError:
+        return SpaceError(
+            f"space {self.space.name!r} is no supernet: its largest network (the last choice of every knob) has no node {name!r}"
+        )
 
     def _neighbours(self) -> Iterator[Network]:
         """Yield the networks that differ from the largest in one knob: every choice of every knob occurs."""

@@ -93,9 +93,10 @@ def score(
     check_proxy(proxy)
     if not PROXIES[proxy].module:
         return float(network.params if proxy == "params" else network.macs)
-    from cosearch.zero_cost.fresh import one_thread, random_images, random_labels
+    from cosearch.supernet.device import threads
+    from cosearch.zero_cost.fresh import random_images, random_labels
 
-    with one_thread():
+    with threads(1):
         if images is None:
             images = random_images(network, IMAGES, seed)
         if len(images) < 2:

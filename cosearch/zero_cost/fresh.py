@@ -1,13 +1,11 @@
 """Networks with fresh weights, and images to score them with: everything from generators of its own.
 
-Nothing here touches torch's default generator, and :func:`one_thread` gives back the number of threads that it found.
+Nothing here touches torch's default generator, nor its number of threads.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -109,14 +107,3 @@ def random_labels(network: Network, count: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed + 1)
     places = made.height * made.width
     return torch.randint(made.channels, (count, places) if places > 1 else (count,), generator=generator)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch work on one thread, so that sums are always added in the same order; afterwards all is as before."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -19,11 +19,11 @@ torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 from cosearch.supernet.data import load_data  # noqa: E402
+from cosearch.supernet.device import threads  # noqa: E402
 from cosearch.supernet.judge import judge, subnetwork  # noqa: E402
 from cosearch.supernet.schedule import Phase, Schedule  # noqa: E402
 from cosearch.supernet.sources import open_supernet  # noqa: E402
 from cosearch.supernet.train import train_supernet  # noqa: E402
-from cosearch.zero_cost.fresh import one_thread  # noqa: E402
 
 SPACE = load_space("digits")
 SCHEDULE = Schedule(
@@ -35,7 +35,7 @@ SCHEDULE = Schedule(
 def folder(tmp_path_factory) -> Path:
     """A supernet whose largest network was trained for twenty steps."""
     out = tmp_path_factory.mktemp("supernet") / "training"
-    with one_thread():
+    with threads(1):
         train_supernet(SPACE, load_data("digits", 1), SCHEDULE, out)
     return out
 
@@ -48,7 +48,7 @@ def test_it_is_the_accuracy_of_the_network_that_is_cut_out(folder) -> None:
     genomes = SPACE.sample_genomes(np.random.default_rng(0), 2)
     found = estimator.estimate(SPACE.numbers(genomes))
     data, supernet = load_data("digits", 1), open_supernet(folder, SPACE)
-    with one_thread():
+    with threads(1):
         expected = [judge(subnetwork(supernet, genome, data, 300), data).top1_percent for genome in genomes]
     assert found.value.tolist() == expected
     assert found.error_points.tolist() == [sampling_error_points(value, 3188) for value in expected]

@@ -49,7 +49,9 @@ def test_a_batch_may_have_any_size(digits, tmp_path) -> None:
     images = torch.randn(5, *example(digits).shape[1:])
     with torch.no_grad():
         wanted = digits(images)
-    session = onnxruntime.InferenceSession(str(to_onnx(digits, tmp_path / "n.onnx")), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        str(to_onnx(digits, tmp_path / "n.onnx")), providers=["CPUExecutionProvider"]
+    )
     (found,) = session.run(["logits"], {"image": images.numpy()})
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * float(wanted.std()))
     program = torch.export.load(to_torch(digits, tmp_path / "n.pt2")).module()

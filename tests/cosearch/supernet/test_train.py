@@ -31,14 +31,14 @@ def data():
     return few_digits()
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     pass
 
 
 def stopping_after(epoch: int):
     def stop(progress) -> None:
         if progress.epoch == epoch:
-            raise Stopped
+            raise StoppedError
 
     return stop
 
@@ -66,7 +66,7 @@ def equal(left, right) -> bool:
 @pytest.mark.parametrize("epoch", [1, 2, 3, 5])
 def test_a_stopped_training_ends_with_the_same_bytes(data, whole, tmp_path, epoch) -> None:
     """After the first epoch, at the end of the teacher's phase, and inside and between others."""
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         train_supernet(Digits(), data, short(), tmp_path, on_epoch=stopping_after(epoch))
     assert not (tmp_path / "supernet.pt").exists()
     torch.manual_seed(epoch)  # torch's own generator plays no part
@@ -198,7 +198,7 @@ def test_a_checkpoint_cut_short(data, whole, tmp_path) -> None:
 def test_a_supernet_of_another_space(whole) -> None:
     with pytest.raises(CheckpointError, match="a supernet of space 'digits', not of 'ofa-proxyless'"):
         load_supernet(whole / "supernet.pt", load_space("ofa-proxyless"))
-    with pytest.raises(CheckpointError, match="a checkpoint of a training; the supernet is supernet.pt"):
+    with pytest.raises(CheckpointError, match=r"a checkpoint of a training; the supernet is supernet\.pt"):
         open_supernet(whole / "checkpoint.pt")
 
 
@@ -220,5 +220,5 @@ def test_devices(monkeypatch) -> None:
     with pytest.raises(TrainingError, match="unknown device 'gpu'"):
         find_device("gpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(TrainingError, match="device 'cuda': .*use --device cpu"):
+    with pytest.raises(TrainingError, match=r"device 'cuda': .*use --device cpu"):
         find_device("cuda")

@@ -29,7 +29,10 @@ torch.save(made.state_dict(), copy)
 
 def start(*words: object, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", TRAIN, *map(str, words)], env={**os.environ, **environment}, text=True, stderr=subprocess.PIPE
+        [sys.executable, "-c", TRAIN, *map(str, words)],
+        env={**os.environ, **environment},
+        text=True,
+        stderr=subprocess.PIPE,
     )
 
 
