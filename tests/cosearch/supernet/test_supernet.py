@@ -217,10 +217,16 @@ class Odd(NetworkSpace):
         return net.build()
 
 
+@pytest.mark.parametrize("name", ["nas-bench-201", "nas-bench-macro", "darts"])
+def test_spaces_of_named_operations_are_no_supernets(name) -> None:
+    with pytest.raises(SpaceError, match=f"space '{name}' is no supernet"):
+        Supernet(load_space(name))
+
+
 @pytest.mark.parametrize(
     ("first", "second", "said"),
     [
-        (lambda n: n.conv("a", 8, 1), lambda n: n.conv("b", 8, 1), "its largest network has no node 'a'"),
+        (lambda n: n.conv("a", 8, 1), lambda n: n.conv("b", 8, 1), "has no node 'a'"),
         (lambda n: n.conv("a", 8, 1), lambda n: n.conv("a", 4, 1), "'a' is larger than the largest network's node"),
         (lambda n: n.conv("a", 6, 1, groups=3), lambda n: n.conv("a", 12, 1, groups=3), "changes the channels of a group"),
         (lambda n: n.conv("a", 8, 1, bias=True), lambda n: n.conv("a", 8, 1), "is no part of the largest network's node"),
