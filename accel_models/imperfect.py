@@ -50,14 +50,20 @@ def count_imperfect(
     MappingError
         If a walk is needed and would be too long.
     """
+    compute = count_in_closed_form(plan, array, sums, counts)
+    return compute if compute > 0 else count_by_walking(plan, array, sums, counts)
+
+
+def count_in_closed_form(
+    plan: Plan, array: NDArray[np.int32], sums: NDArray[np.float64], counts: NDArray[np.float64]
+) -> float:
+    """Fill `counts` and `sums` of an uneven mapping; return the compute cycles, or a negative number if there is no such form."""
     uneven = np.zeros((len(DIMS), 5), dtype=np.int64)
     bounds = np.zeros((plan.levels, kernels.BOUND_COLUMNS), dtype=np.int64)
-    if find_uneven(plan.layer, array, uneven) == kernels.OK:
-        check_uneven(plan.layer, plan.machine, array, bounds, sums)
-        compute = float(count_uneven(plan.layer, plan.machine, array, uneven, bounds, sums, counts))
-        if compute > 0:
-            return compute
-    return count_by_walking(plan, array, sums, counts)
+    if find_uneven(plan.layer, array, uneven) != kernels.OK:
+        return -1.0
+    check_uneven(plan.layer, plan.machine, array, bounds, sums)
+    return float(count_uneven(plan.layer, plan.machine, array, uneven, bounds, sums, counts))
 
 
 def count_by_walking(
@@ -149,8 +155,16 @@ class _Nest:
         return count
 
     def first_visits(self, tensor: float, level: int) -> float:
-        """Output words that one instance of a level makes, on average; splitting C, R or S does not shrink them."""
-        sharing = math.prod(steps for at, dim, steps, _ in self.spatial if at > level and DIMS[dim] in "CRS")
+        """Output words that one instance of a level makes, on average; splitting C, R or S does not shrink them.
+
+        Instances beyond the end of C, R or S make none.
+        """
+        sharing = 1
+        for dim in (DIMS.index(name) for name in "CRS"):
+            loops = [(steps, distance) for at, own, steps, distance in self.spatial if at > level and own == dim]
+            places = itertools.product(*(range(steps) for steps, _ in loops))
+            starts = [sum(i * distance for i, (_, distance) in zip(place, loops, strict=True)) for place in places]
+            sharing *= sum(start < int(self.bounds[dim]) for start in starts)
         return math.floor(tensor * sharing / self.used(level) + 1e-9)
 
     def move(self, name: str, space: int, child: int, parent: int) -> NDArray[np.float64]:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accel_models.accelerator import Accelerator
 from accel_models.errors import MappingError
+from accel_models.imperfect import count_in_closed_form
 from accel_models.layer_cost import layer_cost
+from accel_models.loopnest import counts as kernels
 from accel_models.mapping import Mapping
+from accel_models.plan import make_plan
 from accel_models.workload import DATASPACES, DIMS, Layer
 
 from .cases import Choose, machine, make_case, mapping_of
 from .walker import box_of, elements, extent_of, loops_of
+
+RELEVANT = {"weights": "GKCRS", "inputs": "GNCPQRS", "outputs": "GNKPQ"}
 
 
 def uneven_case(choose: Choose) -> tuple[Layer, Accelerator, Mapping]:
@@ -33,26 +40,42 @@ def uneven_case(choose: Choose) -> tuple[Layer, Accelerator, Mapping]:
     return Layer(**bounds, **window), accelerator, mapping
 
 
-def walked_totals(layer: Layer, mapping: Mapping, dataspace: str, child: int, parent: int) -> tuple[int, int, int]:
-    """Words into all children, accesses of all parents, and output words that all parents see for the first time."""
+def walked_totals(
+    layer: Layer, mapping: Mapping, dataspace: str, child: int, parent: int, sweeps: bool
+) -> tuple[int, int, int]:
+    """Words into all children, accesses of all parents, and output words that all parents see for the first time.
+
+    A tile gains what it did not hold a step before. With `sweeps`, as the rules of perfect nests have it, only along the
+    innermost loop that matters to a child: where a loop further out went on since, the tile is brought anew. A loop of
+    which a child takes part in one step only does not matter to it.
+    """
     loops, bounds = loops_of(mapping), dict(zip(DIMS, layer.dims, strict=True))
     spatial = [loop for loop in loops if loop.spatial and loop.level > child]
     temporal = [loop for loop in reversed(loops) if not loop.spatial and loop.level > child]
     extent = extent_of(loops, child)
-    held: dict[tuple[int, ...], set] = {}
+    held: dict[tuple[int, ...], tuple] = {}
     seen: dict[tuple[int, ...], set] = {}
     words, accesses = 0, 0
     for step in itertools.product(*(range(loop.factor) for loop in temporal)):
         sent: dict[tuple, int] = {}
         for place in itertools.product(*(range(loop.factor) for loop in spatial)):
-            at = dict.fromkeys(DIMS, 0)
-            for loop, index in [*zip(temporal, step, strict=True), *zip(spatial, place, strict=True)]:
+            offset = dict.fromkeys(DIMS, 0)
+            for loop, index in zip(spatial, place, strict=True):
+                offset[loop.dim] += index * loop.step
+            at = dict(offset)
+            for loop, index in zip(temporal, step, strict=True):
                 at[loop.dim] += index * loop.step
             if any(at[dim] >= bounds[dim] for dim in DIMS):
                 continue
+            matters = [
+                index for index, loop in enumerate(temporal)
+                if loop.dim in RELEVANT[dataspace] and offset[loop.dim] + loop.step < bounds[loop.dim]
+            ]  # fmt: skip
+            outside = matters[-1] if matters and sweeps else 0
             now = elements(box_of(layer, dataspace, at, {dim: min(extent[dim], bounds[dim] - at[dim]) for dim in DIMS}))
-            fresh = now - held.get(place, set()) if child >= 0 else now
-            held[place] = now
+            sweep, before = held.get(place, (None, set()))
+            fresh = now - before if child >= 0 and sweep == step[:outside] else now
+            held[place] = step[:outside], now
             words += len(fresh)
             owner = tuple(index for loop, index in zip(spatial, place, strict=True) if loop.level > parent)
             share = (owner, mesh_offsets(layer, dataspace, spatial, place, child, parent))
@@ -74,19 +97,30 @@ def mesh_offsets(layer, dataspace, spatial, place, child: int, parent: int) -> t
     return tuple(offsets)
 
 
+def in_closed_form(layer: Layer, accelerator: Accelerator, mapping: Mapping) -> bool:
+    """Whether the rules of perfect nests count it (see docs/cost_model.md), and no walk."""
+    plan = make_plan(layer, accelerator)
+    sums, counts = np.zeros((plan.levels, kernels.SUM_COLUMNS)), np.zeros((plan.levels, 3, kernels.COUNT_COLUMNS))
+    return count_in_closed_form(plan, mapping.to_array(), sums, counts) > 0
+
+
 def half_away(value: float) -> int:
     return math.floor(value + 0.5)
 
 
 def check_against_walk(layer: Layer, accelerator: Accelerator, mapping: Mapping) -> None:
-    loops = loops_of(mapping)
+    loops, sweeps = loops_of(mapping), in_closed_form(layer, accelerator, mapping)
     rows = {(row.level, row.dataspace): row for row in layer_cost(layer, accelerator, mapping).traffic}
     for dataspace in DATASPACES:
         kept = [place for place, level in enumerate(accelerator.levels) if dataspace in level.keeps]
         for place, level in enumerate(kept):
             used = math.prod(loop.factor for loop in loops if loop.spatial and loop.level > level)
-            _, accesses, first = walked_totals(layer, mapping, dataspace, kept[place - 1] if place else -1, level)
-            words = walked_totals(layer, mapping, dataspace, level, kept[place + 1])[0] if level != kept[-1] else 0
+            _, accesses, first = walked_totals(
+                layer, mapping, dataspace, kept[place - 1] if place else -1, level, sweeps
+            )
+            words = (
+                walked_totals(layer, mapping, dataspace, level, kept[place + 1], sweeps)[0] if level != kept[-1] else 0
+            )
             row = rows[accelerator.levels[level].name, dataspace]
             if dataspace == "outputs":
                 own = math.floor(first / used + 1e-9)
@@ -107,6 +141,17 @@ def test_counts_equal_the_walk(data: st.DataObject) -> None:
     case = uneven_case(lambda options: data.draw(st.sampled_from(options)))
     if case[0].macs < math.prod(loop.factor for loop in loops_of(case[2])):
         check_against_walk(*case)
+
+
+def test_counts_of_cases_drawn_evenly_equal_the_walk() -> None:
+    """Hypothesis prefers simple cases; a mistake of one case in a hundred is found among these."""
+    rng, closed = random.Random(0), []
+    for _ in range(1200):
+        case = uneven_case(lambda options: rng.choice(list(options)))
+        if case[0].macs < math.prod(loop.factor for loop in loops_of(case[2])):
+            check_against_walk(*case)
+            closed.append(in_closed_form(*case))
+    assert 50 < sum(closed) < len(closed) - 50
 
 
 def test_a_thousand_outputs_on_168_elements() -> None:

@@ -38,6 +38,7 @@ class Scores:
     """Estimates top-1 by the sum of a random score per option of each stage, that saturates; resolution counts too."""
 
     name = space_name = "tiny"
+    scale, note, quantity = "random top-1", "a test", "top1_percent"
 
     def __init__(self) -> None:
         self.stage_scores = list(np.random.default_rng(3).random((5, 4)))

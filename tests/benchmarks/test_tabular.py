@@ -113,9 +113,9 @@ def test_a_front_that_is_not_the_true_one_is_told(known: KnownTable, file: Path,
     assert "ANOTHER" in str(front)
 
 
-def test_a_strategy_that_cannot_take_names_says_so(known: KnownTable) -> None:
-    with pytest.raises(SearchError, match="scales knobs whose choices are numbers"):
-        known.search("grid", ("top1",), 0, 8)
+def test_a_strategy_that_cannot_take_one_objective_says_so(known: KnownTable) -> None:
+    with pytest.raises(SearchError, match="it takes 2 to 5 objectives, not 1"):
+        known.search("nsga3", ("top1",), 0, 8)
 
 
 def test_a_joint_search_goes_on_with_the_next_budget(known: KnownTable) -> None:
@@ -141,7 +141,7 @@ def test_the_table_and_the_figures(monkeypatch, file: Path, target: str, tmp_pat
     monkeypatch.setattr(tabular, "load_space", lambda name: Chain())
     out = tmp_path / "figures.json"
     done = run(
-        str(file), "--macro", str(file), "--target", target, "--strategies", "random,grid", "--seeds", "2",
+        str(file), "--macro", str(file), "--target", target, "--strategies", "random,nsga3", "--seeds", "2",
         "--joint-seeds", "1", "--joint-budget", "100", "--population", "8", "--json", str(out),
     )  # fmt: skip
     assert done.exit_code == 0, done.output
@@ -151,7 +151,8 @@ def test_the_table_and_the_figures(monkeypatch, file: Path, target: str, tmp_pat
     for setting in ("top1", "top1,latency"):
         assert rows[setting, "random"]["found"] == rows[setting, "random"]["seeds"] == 2
         assert 1 <= rows[setting, "random"]["median"] <= rows[setting, "random"]["most"] <= 81
-        assert "scales knobs whose choices are numbers" in rows[setting, "grid"]["refused"]
+    assert "takes 2 to 5 objectives" in rows["top1", "nsga3"]["refused"]
+    assert rows["top1,latency", "nsga3"]["found"] == 2
     assert rows["joint", "random"]["seeds"] == 1
     assert [front["objective"] for front in figures["macro"]] == ["macs", "latency", "energy"]
     assert all(front["equal"] for front in figures["macro"])
