@@ -3,9 +3,9 @@
 One change at a time: a child is a copy of its parent with one gene changed, the parent is the best of a small random
 sample of the population, and whoever is oldest leaves the population, however good.
 
-With several objectives every tournament draws its own weights, uniform over the simplex, and is won by the smallest
-augmented Tchebycheff value of the objectives scaled to the present population; so each part of the front has its
-tournaments, and with one objective nothing differs from the original. Limits come first: who keeps them wins over who
+With several objectives every tournament draws its own weights, uniform over the simplex or now and then one objective
+alone, and is won by the smallest augmented Tchebycheff value of the objectives scaled to the present population; so each
+part of the front has its tournaments, its ends too, and with one objective nothing differs from the original. Limits come first: who keeps them wins over who
 does not, else the smaller violation.
 
 References
@@ -28,6 +28,9 @@ SAMPLE_SHARE = 0.25
 
 SAMPLE_SHARE_OF_SEVERAL = 0.5
 """The same with several objectives: their tournaments pull apart, so each must pull harder."""
+
+CORNER_SHARE = 0.2
+"""Tournaments that weigh one objective alone, which random weights never do: the ends of the front have some too."""
 
 BATCH_SHARE = 0.1
 """Children at a time, as a share of the population: one in the paper, more here so that processes have work."""
@@ -73,7 +76,9 @@ class RegularizedEvolution(Strategy):
     def _parent(self, values: NDArray[np.float64]) -> int:
         """Return who wins a tournament on the scaled objectives (population, objectives) at weights of its own."""
         sample = self._rng.integers(0, len(values), self._sample)
-        weights = self._rng.standard_exponential((1, values.shape[1]))[0]
+        weights = self._rng.standard_exponential(values.shape[1])
+        if self._rng.random() < CORNER_SHARE:
+            weights = np.where(np.arange(len(weights)) == self._rng.integers(len(weights)), 1.0, 0.0)
         value = tchebycheff(values[sample], weights / weights.sum())
         return int(sample[places(value, self._violation[sample]).argmin()])
 
