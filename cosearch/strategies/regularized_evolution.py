@@ -5,8 +5,8 @@ sample of the population, and whoever is oldest leaves the population, however g
 
 With several objectives every tournament draws its own weights, uniform over the simplex or now and then one objective
 alone, and is won by the smallest augmented Tchebycheff value of the objectives scaled to the present population; so each
-part of the front has its tournaments, its ends too, and with one objective nothing differs from the original. Limits come first: who keeps them wins over who
-does not, else the smaller violation.
+part of the front has its tournaments, its ends too, and with one objective nothing differs from the original. Limits come
+first: who keeps them wins over who does not, else the smaller violation.
 
 References
 ----------
