@@ -76,7 +76,7 @@ class RegularizedEvolution(Strategy):
     def _parent(self, values: NDArray[np.float64]) -> int:
         """Return who wins a tournament on the scaled objectives (population, objectives) at weights of its own."""
         sample = self._rng.integers(0, len(values), self._sample)
-        weights = self._rng.standard_exponential(values.shape[1])
+        weights = self._rng.standard_exponential((1, values.shape[1]))[0]
         if self._rng.random() < CORNER_SHARE:
             weights = np.where(np.arange(len(weights)) == self._rng.integers(len(weights)), 1.0, 0.0)
         value = tchebycheff(values[sample], weights / weights.sum())
