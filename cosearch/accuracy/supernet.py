@@ -27,7 +27,7 @@ _CALIBRATION_IMAGES = 2000
 
 
 def make(space: NetworkSpace, argument: str) -> OneByOneEstimator:
-    """Return the accuracies of a trained supernet's sub-networks.
+    """Measures sub-networks with a trained supernet's weights: supernet:FOLDER.
 
     Parameters
     ----------

@@ -135,7 +135,7 @@ class TabularEstimator:
 
 
 def make(space: NetworkSpace, argument: str) -> TabularEstimator:
-    """Read a file of accuracies of a space's networks.
+    """Looks measured accuracies of a space's networks up in a file: tabular:FILE.csv.
 
     Parameters
     ----------

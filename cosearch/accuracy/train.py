@@ -39,7 +39,7 @@ class Effort:
 
 
 def make(space: NetworkSpace, argument: str) -> OneByOneEstimator:
-    """Return the accuracies of networks after a training each.
+    """Trains each network alone, on a short schedule: train:digits.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def make(space: NetworkSpace, argument: str) -> OneByOneEstimator:
-    """Return the scores of a proxy.
+    """Scores networks without training them, for the objective proxy: zero-cost:synflow.
 
     Parameters
     ----------
