@@ -46,7 +46,7 @@ NOTHING = Estimate(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Estimators:
     """Who says how accurate networks are, and how fast a device runs them; None where nobody does."""
 

@@ -106,3 +106,18 @@ def test_exact_asks_a_small_space_for_what_is_no_dynamic_program(eyeriss, every)
 def test_large_spaces_are_not_counted() -> None:
     assert countable(SPACE)
     assert not countable(load_space("ofa-mobilenet-v3"))
+
+
+class Unhashable(Stagewise):
+    """As a plug-in's may be, that compares by value."""
+
+    __hash__ = None
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+def test_an_estimator_need_not_be_hashable(eyeriss) -> None:
+    who = Estimators(Unhashable(SPACE, 5))
+    front, same = (census_front(SPACE, eyeriss, OPTIONS, one, NAMES, ()) for one in (who, SOMEBODY))
+    assert front.genomes.tolist() == same.genomes.tolist()
