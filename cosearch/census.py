@@ -7,7 +7,6 @@ accurate the networks are, nor of the objectives and limits.
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -102,8 +101,7 @@ def take_census(space: NetworkSpace) -> Census:
     """Return the census of a space (of the object: spaces do not change)."""
     from scipy.sparse import csr_array
 
-    every = np.array(list(itertools.product(*map(range, space.choices_per_knob.tolist()))), dtype=np.int64)
-    genomes = np.unique(space.canonical(every.reshape(len(every), len(space.knobs))), axis=0)
+    genomes = space.every_genome()
     columns: dict[Chain, int] = {}
     data: list[int] = []
     indices: list[int] = []

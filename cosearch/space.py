@@ -7,6 +7,7 @@ describe the same thing become the same genome, the same candidate and the same 
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,6 +50,12 @@ class Knob:
         if len(set(self.choices)) != len(self.choices):
             raise SpaceError(f"knob {self.name!r} lists a choice twice: {self.choices}")
 
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The choices where they are whole numbers, else their indices."""
+        whole = all(isinstance(choice, int) for choice in self.choices)
+        return self.choices if whole else tuple(range(len(self.choices)))
+
     def index(self, value: Any) -> int:
         """Return the position of `value` among the choices.
 
@@ -89,6 +96,12 @@ class Space(ABC):
     def sample_genomes(self, rng: np.random.Generator, count: int) -> Genomes:
         """Draw `count` genomes, each knob uniform over its choices, shape (count, knobs), canonical."""
         return self.canonical(rng.integers(0, self.choices_per_knob, size=(count, len(self.knobs)), dtype=np.int64))
+
+    def every_genome(self) -> Genomes:
+        """Return all canonical genomes, each once, (n, knobs): of small spaces, as every combination is made."""
+        combinations = itertools.product(*map(range, self.choices_per_knob.tolist()))
+        every = np.array(list(combinations), dtype=np.int64)
+        return np.unique(self.canonical(every.reshape(len(every), len(self.knobs))), axis=0)
 
     def values(self, genome: Genomes) -> dict[str, Any]:
         """Return what a genome chooses, knob by knob."""
@@ -151,8 +164,7 @@ class NetworkSpace(Space):
     def _choice_table(self) -> NDArray[np.int64]:
         table = np.zeros((len(self.knobs), int(self.choices_per_knob.max(initial=0))), dtype=np.int64)
         for row, knob in zip(table, self.knobs, strict=True):
-            whole = all(isinstance(choice, int) for choice in knob.choices)
-            row[: len(knob.choices)] = knob.choices if whole else range(len(knob.choices))
+            row[: len(knob.choices)] = knob.numbers
         return table
 
     def numbers(self, genomes: Genomes) -> NDArray[np.int64]:

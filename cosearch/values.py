@@ -47,9 +47,8 @@ class _Choices:
     """A knob's choices, to be found by value."""
 
     def __init__(self, knob: Knob) -> None:
-        whole = all(isinstance(choice, int) for choice in knob.choices)
         self.knob = knob
-        self.known = np.array(knob.choices if whole else range(len(knob.choices)), dtype=np.int64)
+        self.known = np.array(knob.numbers, dtype=np.int64)
         self._order = np.argsort(self.known)
         self._least = int(self.known.min())
         dense = int(self.known.max()) - self._least < _DENSE

@@ -124,11 +124,11 @@ class TabularEstimator:
             )
         entries = np.zeros(len(values), dtype=np.int64)
         for knob, column in zip(self.knobs, values.T, strict=True):
-            same = column[:, None] == _numbers(knob)
+            same = column[:, None] == np.array(knob.numbers)
             known = same.any(axis=1)
             if not known.all():
                 raise CosearchError(
-                    f"estimator {self.name!r}: {column[~known][0]} is no value of {knob.name}: {_numbers(knob).tolist()}"
+                    f"estimator {self.name!r}: {column[~known][0]} is no value of {knob.name}: {list(knob.numbers)}"
                 )
             entries = entries * len(knob.choices) + same.argmax(axis=1)
         return entries
@@ -176,13 +176,6 @@ def make(space: NetworkSpace, argument: str) -> TabularEstimator:
         f"{space.data_set_title} {'test accuracy' if usual else column}, measured",
         f"column {column} of {path.name}: {len(rows):,} of {space.size:,} networks", space.knobs, accuracy, error,
     )  # fmt: skip
-
-
-def _numbers(knob: Knob) -> NDArray[np.int64]:
-    """Return the choices of a knob as `NetworkSpace.numbers` gives them."""
-    if all(isinstance(choice, int) for choice in knob.choices):
-        return np.array(knob.choices, dtype=np.int64)
-    return np.arange(len(knob.choices))
 
 
 class _Row(NamedTuple):

@@ -16,7 +16,6 @@ The evolution is ours; the idea of best responses in turns is that of block coor
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from math import prod
 
@@ -255,5 +254,4 @@ def every_machine(hardware: HardwareSpace) -> Genomes | None:
     """Return all canonical genomes (n, knobs) of a hardware space; None where there are more than `ENUMERABLE`."""
     if prod(hardware.choices_per_knob.tolist()) > ENUMERABLE:
         return None
-    every = np.array(list(itertools.product(*map(range, hardware.choices_per_knob.tolist()))), dtype=np.int64)
-    return np.unique(hardware.canonical(every.reshape(len(every), len(hardware.knobs))), axis=0)
+    return hardware.every_genome()
